@@ -1,0 +1,1 @@
+"""What the statistics see: columns in, findings out. No SQL, network, clock or logging."""

@@ -1,0 +1,454 @@
+"""The nouns of Kedge, frozen. Read this file first; everything else passes these around.
+
+Times inside columns are int64 microseconds since 1970-01-01 UTC (`_us`); times in records
+that people read are aware UTC datetimes. A missing number is NaN, a missing category is code
+-1, and nothing else means missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+CodeArray = NDArray[np.int32]
+BoolArray = NDArray[np.bool_]
+
+T = TypeVar("T", bound=np.generic)
+
+HOUR_US = 3_600_000_000
+DAY_US = 24 * HOUR_US
+
+
+class Task(StrEnum):
+    """What the model predicts; it decides the loss and what calibration means."""
+
+    BINARY = "binary"
+    MULTICLASS = "multiclass"
+    REGRESSION = "regression"
+
+
+class Kind(StrEnum):
+    """What a feature column holds."""
+
+    NUMERIC = "numeric"
+    CATEGORICAL = "categorical"
+
+
+class State(StrEnum):
+    """The answer to one question of a report."""
+
+    OK = "ok"
+    WATCH = "watch"
+    DRIFT = "drift"
+    HARM = "harm"
+    UNDETERMINED = "undetermined"
+    NOT_MONITORED = "not_monitored"
+
+
+class TransferState(StrEnum):
+    """The answer to "does the transferred model beat the from-scratch baseline here?"."""
+
+    HELPS = "helps"
+    NEUTRAL = "neutral"
+    HURTS = "hurts"
+    UNDETERMINED = "undetermined"
+    NOT_MONITORED = "not_monitored"
+
+
+class Tier(StrEnum):
+    """How an alarm reaches people: wakes someone, files a ticket, or is only kept."""
+
+    PAGE = "page"
+    TICKET = "ticket"
+    LOG = "log"
+
+
+class Maturity(StrEnum):
+    """How far a young domain has come before its false-alarm budget is promised."""
+
+    WARMING = "warming"
+    PROVISIONAL = "provisional"
+    GUARANTEED = "guaranteed"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Deployment:
+    """A (model, domain) pair: the unit that is monitored and budgeted."""
+
+    model: str
+    domain: str
+
+    def __str__(self) -> str:
+        return f"{self.model}/{self.domain}"
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSpec:
+    """A feature column by name and kind."""
+
+    name: str
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """Which feature columns a model has, what it predicts, and how its rows are sliced.
+
+    `slices` holds column names; ("origin",) makes one slice a value of `origin`, and
+    ("origin", "engine") one a pair of values.
+    """
+
+    task: Task
+    columns: tuple[ColumnSpec, ...]
+    slices: tuple[tuple[str, ...], ...] = ()
+    has_score: bool = True
+    has_baseline: bool = True
+    has_label: bool = True
+    embedding_dim: int = 0
+
+    @property
+    def numeric(self) -> tuple[str, ...]:
+        return tuple(c.name for c in self.columns if c.kind is Kind.NUMERIC)
+
+    @property
+    def categorical(self) -> tuple[str, ...]:
+        return tuple(c.name for c in self.columns if c.kind is Kind.CATEGORICAL)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Categories:
+    """A column of categories: codes (n,) into `values`; -1 is null."""
+
+    codes: CodeArray
+    values: tuple[str, ...]
+
+    def take(self, rows: IntArray | BoolArray | slice) -> Categories:
+        return Categories(self.codes[rows], self.values)
+
+    def strings(self) -> NDArray[np.object_]:
+        """The column as (n,) Python strings, None where null. For small windows only."""
+        lookup = np.array([*self.values, None], dtype=object)
+        taken: NDArray[np.object_] = lookup[self.codes]
+        return taken
+
+
+def concat_categories(parts: Sequence[Categories]) -> Categories:
+    """Join columns whose vocabularies may differ, keeping first-seen order."""
+    if not parts:
+        return Categories(np.empty(0, np.int32), ())
+    index: dict[str, int] = {}
+    codes = []
+    for part in parts:
+        mapping = np.array(
+            [*(index.setdefault(value, len(index)) for value in part.values), -1], dtype=np.int32
+        )
+        codes.append(mapping[part.codes])
+    return Categories(np.concatenate(codes), tuple(index))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """Rows as columns. Every array is (n,); `embedding` is (n, d); None means not recorded.
+
+    `weight` is 1 / inclusion probability. `label` is NaN where no label has come.
+    For a binary task `score` is P(label = 1); for regression it is the predicted value;
+    for multiclass it is the probability of the predicted class (top-label) and `prediction`
+    holds that class, `label` being 1 where the predicted class was right.
+    """
+
+    rows: int
+    ts_us: IntArray | None = None
+    score: FloatArray | None = None
+    baseline_score: FloatArray | None = None
+    label: FloatArray | None = None
+    label_ts_us: IntArray | None = None
+    prediction: Categories | None = None
+    weight: FloatArray | None = None
+    numeric: Mapping[str, FloatArray] = field(default_factory=dict)
+    categorical: Mapping[str, Categories] = field(default_factory=dict)
+    domain: Categories | None = None
+    version: Categories | None = None
+    arm: Categories | None = None
+    cluster: Categories | None = None
+    embedding: NDArray[np.float32] | None = None
+
+    def take(self, rows: IntArray | BoolArray | slice) -> Window:
+        """The rows at an index, mask or slice, in that order."""
+
+        def pick(array: NDArray[T] | None) -> NDArray[T] | None:
+            return None if array is None else array[rows]
+
+        def pick_codes(column: Categories | None) -> Categories | None:
+            return None if column is None else column.take(rows)
+
+        picked = np.arange(self.rows)[rows]
+        return Window(
+            rows=len(picked),
+            ts_us=pick(self.ts_us),
+            score=pick(self.score),
+            baseline_score=pick(self.baseline_score),
+            label=pick(self.label),
+            label_ts_us=pick(self.label_ts_us),
+            prediction=pick_codes(self.prediction),
+            weight=pick(self.weight),
+            numeric={name: column[rows] for name, column in self.numeric.items()},
+            categorical={name: column.take(rows) for name, column in self.categorical.items()},
+            domain=pick_codes(self.domain),
+            version=pick_codes(self.version),
+            arm=pick_codes(self.arm),
+            cluster=pick_codes(self.cluster),
+            embedding=pick(self.embedding),
+        )
+
+    def weights(self) -> FloatArray:
+        """`weight`, or ones where rows were not sampled."""
+        return np.ones(self.rows) if self.weight is None else self.weight
+
+    def known_by(self, instant_us: int) -> Self:
+        """The same rows with labels that came after `instant_us` taken away again."""
+        if self.label is None or self.label_ts_us is None:
+            return self
+        return replace(self, label=np.where(self.label_ts_us <= instant_us, self.label, np.nan))
+
+
+def concat_windows(parts: Iterable[Window]) -> Window:
+    """Join windows row after row. A column that only some parts have becomes null elsewhere."""
+    windows = list(parts)
+    filled = [window for window in windows if window.rows]
+    if len(filled) == 1:
+        return filled[0]
+    if not filled:
+        return windows[0] if windows else Window(rows=0)
+    total = sum(window.rows for window in filled)
+
+    def floats(pick: Sequence[FloatArray | None]) -> FloatArray | None:
+        if all(array is None for array in pick):
+            return None
+        return np.concatenate(
+            [
+                np.full(window.rows, np.nan) if array is None else array
+                for window, array in zip(filled, pick, strict=True)
+            ]
+        )
+
+    def ints(pick: Sequence[IntArray | None]) -> IntArray | None:
+        present = [array for array in pick if array is not None]
+        return np.concatenate(present) if len(present) == len(filled) else None
+
+    def codes(pick: Sequence[Categories | None]) -> Categories | None:
+        if all(column is None for column in pick):
+            return None
+        return concat_categories(
+            [
+                Categories(np.full(window.rows, -1, np.int32), ()) if column is None else column
+                for window, column in zip(filled, pick, strict=True)
+            ]
+        )
+
+    numeric_names = dict.fromkeys(name for window in filled for name in window.numeric)
+    category_names = dict.fromkeys(name for window in filled for name in window.categorical)
+    numeric = {name: floats([window.numeric.get(name) for window in filled]) for name in numeric_names}
+    categorical = {
+        name: codes([window.categorical.get(name) for window in filled]) for name in category_names
+    }
+    weighted = any(window.weight is not None for window in filled)
+    embeddings = [window.embedding for window in filled if window.embedding is not None]
+    return Window(
+        rows=total,
+        ts_us=ints([window.ts_us for window in filled]),
+        score=floats([window.score for window in filled]),
+        baseline_score=floats([window.baseline_score for window in filled]),
+        label=floats([window.label for window in filled]),
+        label_ts_us=ints([window.label_ts_us for window in filled]),
+        prediction=codes([window.prediction for window in filled]),
+        weight=np.concatenate([window.weights() for window in filled]) if weighted else None,
+        numeric={name: column for name, column in numeric.items() if column is not None},
+        categorical={name: column for name, column in categorical.items() if column is not None},
+        domain=codes([window.domain for window in filled]),
+        version=codes([window.version for window in filled]),
+        arm=codes([window.arm for window in filled]),
+        cluster=codes([window.cluster for window in filled]),
+        embedding=np.concatenate(embeddings) if len(embeddings) == len(filled) else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How many false alarms a deployment may raise per period: the one knob."""
+
+    pages: float = 1.0
+    period_hours: float = 720.0
+    ticket_factor: float = 10.0
+
+    def threshold_hours(self, tier: Tier) -> float:
+        """A of METHODS section 0, in hours: evidence at which a stream of this tier alarms."""
+        factor = self.ticket_factor if tier is Tier.TICKET else 1.0
+        return self.period_hours / (self.pages * factor)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedDetector:
+    """One of river's detectors, switched on for one signal ("score", "loss" or a column)."""
+
+    method: str
+    signal: str
+    options: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How one model's deployments are judged. `tick_us` None lets the back-test choose.
+
+    `label_delay_us` None takes the .95 quantile of label delay in the reference.
+    `review_us` is the time from the first judged cohort to the planned review; None means
+    open-ended (anytime-valid interval instead of the planned-review test).
+    """
+
+    budget: Budget = Budget()
+    tick_us: int | None = None
+    tick_rows: int | None = None
+    lateness_us: int = HOUR_US
+    label_delay_us: int | None = None
+    review_us: int | None = None
+    margin: float = 0.01
+    alpha: float = 0.04
+    holidays: str | None = None
+    named: tuple[NamedDetector, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One followed number: statistic x column or signal x slice. `slice` "" is all rows."""
+
+    signal: str
+    statistic: str
+    tier: Tier
+    column: str = ""
+    slice: str = ""
+
+    @property
+    def id(self) -> str:
+        what = f"{self.signal}.{self.statistic}"
+        column = f":{self.column}" if self.column else ""
+        return f"{what}{column}@{self.slice}" if self.slice else f"{what}{column}"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSpec:
+    """A stream with its share of its tier's budget and the smallest effect that matters.
+
+    `weight` sums to at most 1 over the streams of a tier. `delta_min` is in the units of the
+    stream's statistic y: a level shift below it must never alarm, however many rows there are.
+    """
+
+    stream: Stream
+    weight: float
+    delta_min: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a detector saw at one instant of event time.
+
+    kind: "drift" (budgeted evidence), "schema" (deterministic, outside the budget),
+    "verdict" (transfer) or the name of a river detector. `evidence` is M / A for budgeted
+    evidence (alarm at 1), 1.0 for deterministic checks. `effect` is in units of the
+    statistic (log odds for shares, reference sd for means), signed.
+    """
+
+    kind: str
+    ts: datetime
+    onset: datetime
+    stream: str
+    tier: Tier
+    column: str = ""
+    slice: str = ""
+    evidence: float = 1.0
+    effect: float | None = None
+    detail: str = ""
+
+
+class Mode(StrEnum):
+    """What is wrong, in one name. The order is that of the decision list."""
+
+    PIPELINE_FAULT = "data-pipeline fault"
+    FEATURE_ABSENT = "source feature absent"
+    SCHEMA_MISMATCH = "schema mismatch"
+    FORGETTING = "catastrophic forgetting"
+    EMBEDDING = "embedding incompatibility"
+    PRIOR_SHIFT = "prior shift"
+    LABEL_SEMANTICS = "conflicting label semantics"
+    CONCEPT_SHIFT = "concept shift"
+    COVARIATE_SHIFT = "covariate shift"
+    MISCALIBRATION = "mere miscalibration"
+    NEGATIVE_TRANSFER = "negative transfer"
+    BENIGN = "benign drift"
+    NONE = "no problem"
+    UNDETERMINED = "undetermined"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """The one thing to do, at which scope and cadence, and what will show that it worked."""
+
+    kind: str
+    scope: str
+    cadence: str
+    falsified_by: str
+    retraining: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """One named cause with its evidence, the runner-up, and one action."""
+
+    mode: Mode
+    confidence: float
+    runner_up: Mode | None
+    evidence: tuple[str, ...]
+    action: Action
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TransferVerdict:
+    """Does the transferred model beat the from-scratch baseline on the same rows?
+
+    `difference` is mean loss(transferred) - mean loss(baseline): below 0 helps. `ci` is the
+    anytime-valid interval, None bounds are infinite. `margin` is absolute, in loss units.
+    """
+
+    state: TransferState
+    loss: str
+    difference: float | None
+    ci: tuple[float | None, float | None]
+    rows: int
+    margin: float | None
+    rows_needed: int | None = None
+    method: str = "tick-t"
+    so_far: bool = False
+    decided_at: datetime | None = None
+    baseline_loss: float | None = None
+    words: str = ""
+    slices: tuple[tuple[str, TransferVerdict], ...] = ()
+
+
+def to_datetime(instant_us: int) -> datetime:
+    """Microseconds since 1970 UTC as an aware datetime."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(instant_us))
+
+
+def to_us(instant: datetime) -> int:
+    """An aware datetime as microseconds since 1970 UTC; refuses one without a zone."""
+    if instant.tzinfo is None:
+        msg = f"a time without a zone: {instant.isoformat()}; write it with Z or an offset"
+        raise ValueError(msg)
+    return (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
