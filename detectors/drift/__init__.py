@@ -1,0 +1,1 @@
+"""Batch comparison of a window with its reference, one file a method; and river's detectors."""
