@@ -1,0 +1,1 @@
+"""The shell: reads rows, keeps time, calls the pure core, tells people."""

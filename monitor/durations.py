@@ -1,0 +1,78 @@
+"""Durations, budgets and tick lengths as people write them: 30d, 6 h, "1 page / 30 d"."""
+
+from __future__ import annotations
+
+import re
+
+from detectors.records import DAY_US, HOUR_US, Budget
+from monitor.errors import UsageError
+
+_UNITS_US = {
+    "s": 1_000_000,
+    "min": 60_000_000,
+    "h": HOUR_US,
+    "d": DAY_US,
+    "w": 7 * DAY_US,
+}
+_DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(s|min|h|d|w)\s*$")
+_BUDGET = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(?:pages?|alarms?)\s*(?:/|per)\s*(.+)$")
+_ROWS = re.compile(r"^\s*(\d+)\s*rows?\s*$")
+
+
+def parse_duration(text: str, *, what: str) -> int:
+    """'90min', '6h', '1 d', '2w' as microseconds.
+
+    Raises:
+        UsageError: if the text is no duration or is not above zero.
+    """
+    match = _DURATION.match(text)
+    if match is None or float(match[1]) <= 0:
+        msg = f"{what}: '{text}' is no duration; write a number and s, min, h, d or w, as in 6h"
+        raise UsageError(msg)
+    return round(float(match[1]) * _UNITS_US[match[2]])
+
+
+def parse_budget(text: str) -> Budget:
+    """'1 page / 30 d' as a Budget.
+
+    Raises:
+        UsageError: if it does not read "N page(s) / duration" with N above zero.
+    """
+    match = _BUDGET.match(text)
+    if match is None or float(match[1]) <= 0:
+        msg = f"budget: '{text}' does not read as a rate; write it as in '1 page / 30 d'"
+        raise UsageError(msg)
+    period_us = parse_duration(match[2], what="budget period")
+    return Budget(pages=float(match[1]), period_hours=period_us / HOUR_US)
+
+
+def parse_tick(text: str) -> tuple[int | None, int | None]:
+    """'auto', '1h', '6h', '1d' or '50rows' as (tick_us, tick_rows); auto is (None, None).
+
+    Raises:
+        UsageError: if it is none of these, under one minute, or does not divide a day.
+    """
+    if text.strip() == "auto":
+        return None, None
+    rows = _ROWS.match(text)
+    if rows is not None and int(rows[1]) > 0:
+        return None, int(rows[1])
+    tick_us = parse_duration(text, what="tick")
+    if tick_us < 60_000_000 or DAY_US % tick_us:
+        msg = f"tick: '{text}' does not divide a day; use auto, 1h, 6h, 1d or 50rows"
+        raise UsageError(msg)
+    return tick_us, None
+
+
+def duration_words(duration_us: int) -> str:
+    """The shortest exact way to write a duration: 1 d, 6 h, 90 min."""
+    for unit in ("d", "h", "min"):
+        if duration_us % _UNITS_US[unit] == 0 and duration_us >= _UNITS_US[unit]:
+            return f"{duration_us // _UNITS_US[unit]} {unit}"
+    return f"{duration_us / 1_000_000:g} s"
+
+
+def budget_words(budget: Budget) -> str:
+    """'1 page / 30 d'."""
+    noun = "page" if budget.pages == 1 else "pages"
+    return f"{budget.pages:g} {noun} / {duration_words(round(budget.period_hours * HOUR_US))}"
