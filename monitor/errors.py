@@ -10,11 +10,11 @@ class KedgeError(Exception):
     """Something a person can mend. The text is one line."""
 
 
-class UsageError(KedgeError):
+class UsageError(KedgeError, ValueError):
     """The command was called in a way that cannot work (exit code 2)."""
 
 
-class InputError(KedgeError):
+class InputError(KedgeError, ValueError):
     """A file or a message does not hold what it should."""
 
 

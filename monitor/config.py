@@ -1,0 +1,319 @@
+"""`kedge.toml`, checked before anything starts. An immutable snapshot; reload swaps it whole.
+
+Environment variables override the file: `KEDGE_SERVICE__PORT=9000`. Secrets are never in the
+file: a channel names the environment variable or the file that holds its secret.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from detectors.records import Budget, NamedDetector, Settings, Task
+from monitor.durations import parse_budget, parse_duration, parse_tick
+from monitor.errors import InputError, KedgeError, did_you_mean
+
+DEFAULT_PATH = Path("kedge.toml")
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+
+
+def _duration(value: object) -> object:
+    return parse_duration(value, what="duration") if isinstance(value, str) else value
+
+
+DurationUs = Annotated[int, BeforeValidator(_duration), Field(gt=0)]
+NonNegativeUs = Annotated[int, BeforeValidator(_duration), Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A part of the file; a key it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServiceConfig(Section):
+    """The process: where it listens, where it stores, how often it looks."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8321, ge=0, le=65535)
+    database: str = "sqlite:///kedge.db"
+    public_url: str = ""
+    check_every: DurationUs = Field(2_000_000)
+    deliver_every: DurationUs = Field(1_000_000)
+    retention: DurationUs = Field(parse_duration("90d", what="retention"))
+    future_limit: DurationUs = Field(parse_duration("1h", what="future_limit"))
+    token_env: str = "KEDGE_TOKEN"  # noqa: S105  # the name of a variable, no secret
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the service."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def token(self) -> str | None:
+        """The shared bearer token from the environment, None if none is set."""
+        return os.environ.get(self.token_env) or None
+
+    @property
+    def base_url(self) -> str:
+        """Where people reach the pages; links in messages start with it."""
+        return self.public_url.rstrip("/") or f"http://{self.host}:{self.port}"
+
+
+class DetectorConfig(Section):
+    """A named detector of river, switched on for a score, a loss or a column."""
+
+    method: Literal["adwin", "page_hinkley"]
+    signal: str
+    options: dict[str, float] = Field(default_factory=dict)
+
+
+class ModelConfig(Section):
+    """How one model's deployments are judged. Durations read 6h, 30d; budgets 1 page / 30 d."""
+
+    task: Task = Task.BINARY
+    budget: str = "1 page / 30 d"
+    tick: str = "auto"
+    lateness: NonNegativeUs = Field(parse_duration("1h", what="lateness"))
+    label_delay: NonNegativeUs | None = None
+    review: DurationUs | None = None
+    margin: float = Field(0.01, gt=0, lt=1)
+    alpha: float = Field(0.04, gt=0, lt=0.5)
+    holidays: str | None = None
+    slices: tuple[tuple[str, ...], ...] = ()
+    source_domain: str | None = None
+    sampling: float = Field(1.0, gt=0, le=1)
+    slice_floor: int = Field(0, ge=0)
+    detectors: tuple[DetectorConfig, ...] = ()
+
+    @field_validator("budget")
+    @classmethod
+    def _budget_reads(cls, text: str) -> str:
+        parse_budget(text)
+        return text
+
+    @field_validator("tick")
+    @classmethod
+    def _tick_reads(cls, text: str) -> str:
+        _, rows = parse_tick(text)
+        if rows is not None:
+            msg = "a tick of rows is for `kedge replay`; the daemon needs auto, 1h, 6h or 1d"
+            raise ValueError(msg)
+        return text
+
+    def settings(self) -> Settings:
+        """The pure core's view of this section."""
+        tick_us, tick_rows = parse_tick(self.tick)
+        budget: Budget = parse_budget(self.budget)
+        return Settings(
+            budget=budget,
+            tick_us=tick_us,
+            tick_rows=tick_rows,
+            lateness_us=self.lateness,
+            label_delay_us=self.label_delay,
+            review_us=self.review,
+            margin=self.margin,
+            alpha=self.alpha,
+            holidays=self.holidays,
+            named=tuple(
+                NamedDetector(named.method, named.signal, dict(named.options))
+                for named in self.detectors
+            ),
+        )
+
+
+class ChannelConfig(Section):
+    """Where messages go. Secrets come from an environment variable or a file, never from here."""
+
+    name: str = Field(pattern=NAME)
+    kind: Literal["webhook", "console"]
+    url: str = ""
+    secret_env: str = ""
+    secret_file: str = ""
+    tiers: tuple[Literal["page", "ticket"], ...] = ("page", "ticket")
+    allow_networks: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _complete(self) -> ChannelConfig:
+        if self.kind == "webhook":
+            if not self.url.startswith(("http://", "https://")):
+                msg = f"channel {self.name}: url must start with https:// or http://"
+                raise ValueError(msg)
+            if bool(self.secret_env) == bool(self.secret_file):
+                msg = f"channel {self.name}: give secret_env or secret_file, one of them"
+                raise ValueError(msg)
+        for network in self.allow_networks:
+            ipaddress.ip_network(network)
+        return self
+
+    def secret(self) -> str:
+        """The signing secret.
+
+        Raises:
+            InputError: if the variable or file that should hold it is empty or missing.
+        """
+        if self.secret_env:
+            value = os.environ.get(self.secret_env, "")
+            where = f"environment variable {self.secret_env}"
+        else:
+            path = Path(self.secret_file)
+            value = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+            where = f"file {self.secret_file}"
+        if not value:
+            msg = f"channel {self.name}: {where} holds no secret; put a whsec_… secret there"
+            raise InputError(msg)
+        return value
+
+
+class SourceConfig(Section):
+    """Where rows are pulled from: a watched directory of files, or a SQL prediction log."""
+
+    name: str = Field(pattern=NAME)
+    kind: Literal["files", "sql"]
+    model: str
+    rows: Literal["events", "labels"] = "events"
+    domain: str | None = None
+    every: DurationUs = Field(60_000_000)
+    path: str = ""
+    pattern: str = "*"
+    url_env: str = ""
+    query: str = ""
+    watermark_column: str = ""
+    columns: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _complete(self) -> SourceConfig:
+        if self.kind == "files" and not self.path:
+            msg = f"source {self.name}: a files source needs path"
+            raise ValueError(msg)
+        if self.kind == "sql" and not (self.url_env and self.query and self.watermark_column):
+            msg = f"source {self.name}: a sql source needs url_env, query and watermark_column"
+            raise ValueError(msg)
+        return self
+
+
+class Config(BaseSettings):
+    """The whole file."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="KEDGE_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    service: ServiceConfig = ServiceConfig()
+    models: dict[Annotated[str, Field(pattern=NAME)], ModelConfig] = Field(default_factory=dict)
+    channels: tuple[ChannelConfig, ...] = ()
+    sources: tuple[SourceConfig, ...] = ()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment first, then the file; nothing else."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Config:
+        names = [channel.name for channel in self.channels]
+        names += [source.name for source in self.sources]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            msg = f"the name '{min(twice)}' is given twice; channels and sources need their own"
+            raise ValueError(msg)
+        for source in self.sources:
+            if source.model not in self.models:
+                hint = did_you_mean(source.model, self.models)
+                msg = f"source {source.name}: no model '{source.model}' in [models].{hint}"
+                raise ValueError(msg)
+        return self
+
+
+def load_config(path: str | Path | None) -> Config:
+    """Read and check a configuration; None takes ./kedge.toml, or defaults where there is none.
+
+    Raises:
+        InputError: one line with the key, what was given, and what would do.
+    """
+    file = Path(path) if path is not None else DEFAULT_PATH
+    raw: dict[str, Any] = {}
+    if file.is_file():
+        try:
+            raw = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            msg = f"{file}: not valid TOML: {error}"
+            raise InputError(msg) from error
+    elif path is not None:
+        msg = f"{file}: no such configuration file"
+        raise InputError(msg)
+    return parse_config(raw, source=str(file))
+
+
+def parse_config(raw: dict[str, Any], *, source: str) -> Config:
+    """Check a configuration that is already a mapping.
+
+    Raises:
+        InputError: one line with the key, what was given, and what would do.
+    """
+    try:
+        return Config(**raw)
+    except ValidationError as error:
+        raise InputError(_first_problem(error, source)) from error
+    except KedgeError as error:
+        msg = f"{source}: {error}"
+        raise InputError(msg) from error
+
+
+def _first_problem(error: ValidationError, source: str) -> str:
+    """The first error as a sentence; further ones are counted."""
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    place = ".".join(str(part) for part in first["loc"])
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        given = str(first["loc"][-1])
+        known = _known_keys(first["loc"][:-1])
+        return (
+            f"{source}: unknown key '{place}'.{did_you_mean(given, known)} "
+            f"Known here: {', '.join(sorted(known))}{more}"
+        )
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return f"{source}: {place + ': ' if place else ''}{message}{more}"
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    """The keys a section knows, found by where it stands."""
+    section: type[BaseModel] = Config
+    if location:
+        match location[0]:
+            case "service":
+                section = ServiceConfig
+            case "models":
+                section = DetectorConfig if "detectors" in location else ModelConfig
+            case "channels":
+                section = ChannelConfig
+            case "sources":
+                section = SourceConfig
+    return list(section.model_fields)

@@ -1,0 +1,152 @@
+"""What moves while a deployment is watched: the checkpoint. Replaying summaries rebuilds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from detectors.evidence.bank import Bank
+from detectors.records import DAY_US, FloatArray, IntArray, StreamSpec
+from detectors.summary import TickSummary
+
+RECENT_US = 3 * DAY_US
+
+
+@dataclass(slots=True, eq=False)
+class TickClock:
+    """One clock of a deployment: features by the tick watermark, labels by the cohort watermark.
+
+    `next_us` is the start of the next base tick, None until the first live row. `partial`
+    holds the base ticks of a longer tick that has not closed. `level` (K,) is each stream's
+    mean over the reference and `recent_*` its last three days, for resolution.
+    """
+
+    bank: Bank
+    tick_us: int
+    next_us: int | None = None
+    partial: TickSummary | None = None
+    level: FloatArray = field(default_factory=lambda: np.empty(0))
+    recent_start_us: list[int] = field(default_factory=list)
+    recent_y: list[FloatArray] = field(default_factory=list)
+    recent_v: list[FloatArray] = field(default_factory=list)
+
+    def remember(self, start_us: int, y: FloatArray, v: FloatArray) -> None:
+        """Keep one closed tick for three days."""
+        self.recent_start_us.append(start_us)
+        self.recent_y.append(y)
+        self.recent_v.append(v)
+        while self.recent_start_us and self.recent_start_us[0] <= start_us - RECENT_US:
+            del self.recent_start_us[0], self.recent_y[0], self.recent_v[0]
+
+    def recent_effect(self, stream: int) -> tuple[float, float] | None:
+        """A stream's mean over the last three days less its reference level, and its error.
+
+        None where there were no rows, or there is no reference level yet.
+        """
+        if not self.recent_y or not len(self.level) or np.isnan(self.level[stream]):
+            return None
+        y = np.array([tick[stream] for tick in self.recent_y])
+        v = np.array([tick[stream] for tick in self.recent_v])
+        seen = np.isfinite(v) & (v > 0)
+        if not seen.any():
+            return None
+        weight = 1.0 / v[seen]
+        mean = float((weight * y[seen]).sum() / weight.sum())
+        within = float((weight * (y[seen] - mean) ** 2).sum() / weight.sum())
+        error = np.sqrt(max(within / seen.sum(), 1.0 / weight.sum()))
+        return mean - float(self.level[stream]), float(error)
+
+
+@dataclass(slots=True, eq=False)
+class Progress:
+    """Everything that moves for one deployment. `evaluated_until_us` is the last due instant."""
+
+    feature: TickClock
+    label: TickClock
+    guaranteed: bool
+    why_not: str
+    schema_memory: Any = None
+    named: dict[str, Any] = field(default_factory=dict)
+    evaluated_until_us: int | None = None
+    first_live_us: int | None = None
+    follow_up_us: dict[str, int] = field(default_factory=dict)
+    diagnosed_us: int | None = None
+    verdict_told: list[str] = field(default_factory=list)
+    pages: int = 0
+    tickets: int = 0
+    cohort_days: list[TickSummary] = field(default_factory=list)
+
+    def to_bytes(self) -> bytes:
+        """The checkpoint, without cohort days: those are kept as summaries of their own."""
+        return msgspec.msgpack.encode(
+            {
+                "feature": _pack(self.feature),
+                "label": _pack(self.label),
+                "guaranteed": self.guaranteed,
+                "why_not": self.why_not,
+                "schema_memory": self.schema_memory,
+                "named": self.named,
+                "evaluated_until_us": self.evaluated_until_us,
+                "first_live_us": self.first_live_us,
+                "follow_up_us": self.follow_up_us,
+                "diagnosed_us": self.diagnosed_us,
+                "verdict_told": self.verdict_told,
+                "pages": self.pages,
+                "tickets": self.tickets,
+            }
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Progress:
+        """Read back what `to_bytes` wrote."""
+        stored = msgspec.msgpack.decode(data)
+        return cls(
+            **{**stored, "feature": _unpack(stored["feature"]), "label": _unpack(stored["label"])}
+        )
+
+
+def _pack(clock: TickClock) -> dict[str, Any]:
+    return {
+        "bank": clock.bank.to_bytes(),
+        "tick_us": clock.tick_us,
+        "next_us": clock.next_us,
+        "partial": None if clock.partial is None else clock.partial.to_bytes(),
+        "level": clock.level.tobytes(),
+        "recent_start_us": clock.recent_start_us,
+        "recent_y": [y.tobytes() for y in clock.recent_y],
+        "recent_v": [v.tobytes() for v in clock.recent_v],
+    }
+
+
+def _unpack(stored: dict[str, Any]) -> TickClock:
+    return TickClock(
+        bank=Bank.from_bytes(stored["bank"]),
+        tick_us=stored["tick_us"],
+        next_us=stored["next_us"],
+        partial=None if stored["partial"] is None else TickSummary.from_bytes(stored["partial"]),
+        level=np.frombuffer(stored["level"]).copy(),
+        recent_start_us=list(stored["recent_start_us"]),
+        recent_y=[np.frombuffer(y).copy() for y in stored["recent_y"]],
+        recent_v=[np.frombuffer(v).copy() for v in stored["recent_v"]],
+    )
+
+
+def reference_level(y: FloatArray, v: FloatArray) -> FloatArray:
+    """Each stream's precision-weighted mean over ticks; y, v (T, K) → (K,), NaN where unseen."""
+    seen = np.isfinite(v) & (v > 0)
+    weight = np.where(seen, 1.0 / np.where(seen, v, 1.0), 0.0)
+    total = weight.sum(axis=0)
+    sums = (weight * np.where(seen, y, 0.0)).sum(axis=0)
+    return np.where(total > 0, sums / np.where(total > 0, total, 1.0), np.nan)
+
+
+def index_of(specs: tuple[StreamSpec, ...]) -> dict[str, int]:
+    """Stream id to its place in the vectors."""
+    return {spec.stream.id: place for place, spec in enumerate(specs)}
+
+
+def as_starts(starts: list[int]) -> IntArray:
+    return np.array(starts, dtype=np.int64)

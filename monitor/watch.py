@@ -1,0 +1,147 @@
+"""What stays fixed while a deployment is watched: its reference, its streams, its settings.
+
+`Watch` is rebuilt from the reference whenever that changes; `Progress` (progress.py) is what
+moves. The fingerprint says which Watch a stored Progress belongs to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from detectors.evidence.bank import ENGINE_VERSION
+from detectors.profile import Profile
+from detectors.records import (
+    DAY_US,
+    HOUR_US,
+    Deployment,
+    IntArray,
+    Schema,
+    Settings,
+    StreamSpec,
+    Window,
+)
+from detectors.streams import feature_streams, label_streams
+from detectors.summary import fit_profile
+
+BASE_TICK_US = HOUR_US
+DIAGNOSIS_ROWS = 6_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Watch:
+    """One deployment's fixed side.
+
+    `reference` holds the domain's own reference rows (a seeded sample of at most 6,000 for the
+    diagnosis), or rows of all domains where it has none (`own_reference` False).
+    `reference_span_us` is None where the reference has no time axis.
+    """
+
+    deployment: Deployment
+    schema: Schema
+    settings: Settings
+    profile: Profile
+    feature_specs: tuple[StreamSpec, ...]
+    label_specs: tuple[StreamSpec, ...]
+    reference: Window
+    own_reference: bool
+    reference_span_us: tuple[int, int] | None
+    reference_rows_per_day: float | None
+    label_delay_us: int
+    base_tick_us: int
+    fingerprint: str
+
+
+def open_watch(
+    deployment: Deployment,
+    schema: Schema,
+    settings: Settings,
+    *,
+    reference: Window,
+    own_reference: bool,
+    profile: Profile | None = None,
+) -> Watch:
+    """Fit cells and streams on a reference window; `profile` skips the fit when it is stored."""
+    fitted = profile if profile is not None else fit_profile(reference, schema)
+    ts = reference.ts_us if own_reference else None
+    span = None if ts is None or not len(ts) else (int(ts.min()), int(ts.max()))
+    days = None if span is None else max((span[1] - span[0]) / DAY_US, 1 / 24)
+    label_specs = label_streams(fitted, settings) if schema.has_label else ()
+    return Watch(
+        deployment=deployment,
+        schema=schema,
+        settings=settings,
+        profile=fitted,
+        feature_specs=feature_streams(fitted, settings),
+        label_specs=label_specs,
+        reference=sample_rows(reference, DIAGNOSIS_ROWS, seed=0),
+        own_reference=own_reference,
+        reference_span_us=span,
+        reference_rows_per_day=None if days is None else reference.rows / days,
+        label_delay_us=label_delay_of(reference, settings),
+        base_tick_us=settings.tick_us or BASE_TICK_US,
+        fingerprint=_fingerprint(deployment, schema, settings, fitted),
+    )
+
+
+def label_delay_of(reference: Window, settings: Settings) -> int:
+    """The configured label delay, else the .95 quantile of it in the reference, else none."""
+    if settings.label_delay_us is not None:
+        return settings.label_delay_us
+    if reference.label is None or reference.label_ts_us is None or reference.ts_us is None:
+        return 0
+    known = ~np.isnan(reference.label) & (reference.label_ts_us < np.iinfo(np.int64).max)
+    if not known.any():
+        return 0
+    delays = (reference.label_ts_us - reference.ts_us)[known]
+    return max(0, int(np.quantile(delays, 0.95)))
+
+
+def sample_rows(window: Window, most: int, *, seed: int) -> Window:
+    """At most `most` rows, drawn evenly and kept in order."""
+    if window.rows <= most:
+        return window
+    chosen = np.random.default_rng(seed).choice(window.rows, most, replace=False)
+    return window.take(np.sort(chosen))
+
+
+def ticks_of(window: Window, tick_us: int) -> Iterator[tuple[int, Window]]:
+    """The rows of each tick that has any, in time order, as (start_us, rows)."""
+    if window.ts_us is None or not window.rows:
+        return
+    order = np.argsort(window.ts_us, kind="stable")
+    ordered = window.take(order)
+    starts, firsts = tick_bounds(ordered.ts_us, tick_us)
+    ends = [*firsts[1:], ordered.rows]
+    for start, first, last in zip(starts, firsts, ends, strict=True):
+        yield int(start), ordered.take(slice(int(first), int(last)))
+
+
+def tick_bounds(ts_us: IntArray | None, tick_us: int) -> tuple[IntArray, IntArray]:
+    """Start of each tick that has rows, and the index of its first row; ts_us (n,) sorted."""
+    assert ts_us is not None
+    floor = ts_us // tick_us * tick_us
+    return np.unique(floor, return_index=True)
+
+
+def _fingerprint(
+    deployment: Deployment, schema: Schema, settings: Settings, profile: Profile
+) -> str:
+    """Changes whenever stored evidence no longer means what it meant."""
+    relevant = replace(settings, review_us=None, lateness_us=0)
+    text = json.dumps(
+        [
+            str(deployment),
+            asdict(schema),
+            asdict(relevant),
+            profile.fingerprint,
+            ENGINE_VERSION,
+        ],
+        sort_keys=True,
+        default=str,
+    )
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
