@@ -1,1 +1,1 @@
-"""Decide what people are told, word it, and prepare it for a channel. Pure: nothing is sent here."""
+"""Decide what people are told, word it, prepare it for a channel. Pure: nothing is sent here."""

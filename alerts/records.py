@@ -89,8 +89,8 @@ class Incident:
     later diagnosis renames the mode. `onset` is when the change is thought to have begun.
     `evidence` holds at most five sentences. `peak` is the largest evidence seen (alarm at 1)
     and `notified_peak` what it was when people were last told, at `notified_at`. `sequence`
-    counts the messages made so far. `recovering_since` is the first instant of the present
-    unbroken run inside the practical margin, None outside it.
+    counts the messages made so far and `told` the modes they named. `recovering_since` is the
+    first instant of the present unbroken run inside the practical margin, None outside it.
     """
 
     id: str
@@ -114,6 +114,7 @@ class Incident:
     notified_peak: float = 0.0
     notified_at: datetime | None = None
     sequence: int = 0
+    told: tuple[Mode, ...] = ()
     recovering_since: datetime | None = None
     acknowledged_at: datetime | None = None
     acknowledged_by: str = ""

@@ -1,0 +1,340 @@
+"""From what was seen to what is told: a pure decision that gives its reasons.
+
+The rules, all in event time (`now` is the tick watermark, never the wall clock):
+
+- The alarms of a tick become one sighting with one mode, and a sighting one message at most.
+- A sighting joins the open incident of its mode. Failing that it joins, and renames, an open
+  incident whose time it overlaps: a better name for the same change is no second page. Only a
+  named mode renames; "undetermined" never replaces a name. Failing that it reopens an incident
+  of its mode closed less than `reopen_within` ago, or one closed after the alarms' onset. Only
+  then does it open a new one.
+- An open incident speaks again when its tier or severity rises, when it takes a name that was not
+  told before, and, unless somebody has acknowledged it, when evidence has grown `worse_factor`
+  fold (at most every `worse_wait`) or alarms still come `reminder` after the last message.
+- The log tier never speaks. Benign drift files a ticket at most: it is movement without harm.
+- A retraining request needs a page, a confident diagnosis and sound data; one is open at most per
+  deployment and kind of action, and the next waits for `cooldown`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from alerts import wording
+from alerts.bodies import EVIDENCE
+from alerts.history import add_message, record
+from alerts.records import (
+    Change,
+    Decision,
+    Incident,
+    IncidentState,
+    MessageType,
+    Reason,
+    RetrainingRequest,
+    Severity,
+    incident_id,
+)
+from alerts.retraining import ask
+from alerts.settings import AlertSettings
+from detectors.records import Action, Deployment, Diagnosis, Finding, Mode, Tier
+
+KEPT_STREAMS = 50
+
+_TIER_RANK = {Tier.LOG: 0, Tier.TICKET: 1, Tier.PAGE: 2}
+_MINOR = frozenset({Mode.BENIGN, Mode.COVARIATE_SHIFT, Mode.UNDETERMINED})
+_CRITICAL_EVIDENCE = 10.0
+_INVESTIGATE = Action("investigate", "this domain", "now", "a later check names the cause")
+
+
+def decide(
+    deployment: Deployment,
+    *,
+    findings: Sequence[Finding],
+    diagnosis: Diagnosis | None,
+    open_incidents: Sequence[Incident],
+    now: datetime,
+    settings: AlertSettings | None = None,
+    closed_incidents: Sequence[Incident] = (),
+    requests: Sequence[RetrainingRequest] = (),
+    rows: int | None = None,
+) -> Decision:
+    """Decide what a tick's findings mean for a deployment's incidents and for people.
+
+    `closed_incidents` need reach back only `reopen_within`, `requests` only `cooldown` (and all
+    open ones). `rows` is how many rows lie between onset and `now`, for a retraining request.
+    The same arguments give the same decision, ids included.
+    """
+    settings = settings or AlertSettings()
+    telling = [finding for finding in findings if finding.tier is not Tier.LOG]
+    if not telling:
+        words = "no alarms" if not findings else f"{len(findings)} findings, all of the log tier"
+        return Decision(reasons=(Reason("nothing to tell", words),))
+    sighting = _sighting(deployment, telling, diagnosis)
+    ours = [i for i in open_incidents if i.deployment == deployment and i.is_open]
+    theirs = [i for i in closed_incidents if i.deployment == deployment and not i.is_open]
+    if (joined := _open_for(sighting, ours, settings)) is not None:
+        decision = _join(joined, sighting, now, settings)
+    elif (again := _closed_for(sighting, theirs, now, settings)) is not None:
+        decision = _reopen(again, sighting, now, settings)
+    else:
+        decision = _open(sighting, now, settings)
+    (incident,) = decision.incidents
+    others = [i for i in ours if i.id != incident.id]
+    asked = ask(incident, others, requests, now=now, settings=settings, rows=rows)
+    return Decision(
+        decision.incidents,
+        decision.messages + asked.messages,
+        asked.retraining,
+        decision.reasons + asked.reasons,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Sighting:
+    """A tick's alarms, taken together."""
+
+    deployment: Deployment
+    mode: Mode
+    tier: Tier
+    severity: Severity
+    seen_at: datetime
+    onset: datetime
+    seen: str
+    action: Action
+    confidence: float
+    runner_up: Mode | None
+    evidence: tuple[str, ...]
+    columns: tuple[str, ...]
+    streams: tuple[str, ...]
+    alarms: int
+    peak: float
+
+    def headline(self, *, mode: Mode, onset: datetime, was: Mode | None = None) -> str:
+        what = mode.value
+        if mode is self.mode:
+            what = wording.candidates(mode, self.runner_up, self.confidence)
+        return wording.opened(self.deployment, what, onset, self.seen, self.action, was=was)
+
+
+def _sighting(
+    deployment: Deployment, findings: Sequence[Finding], diagnosis: Diagnosis | None
+) -> _Sighting:
+    # An alarm is a fact: a diagnosis that found no problem has not explained it away.
+    named = diagnosis is not None and diagnosis.mode not in {Mode.NONE, Mode.UNDETERMINED}
+    mode = diagnosis.mode if diagnosis is not None and named else Mode.UNDETERMINED
+    tier = max((finding.tier for finding in findings), key=_TIER_RANK.__getitem__)
+    if mode is Mode.BENIGN:
+        tier = Tier.TICKET
+    lead = wording.lead(findings)
+    sentences = diagnosis.evidence if diagnosis is not None else ()
+    return _Sighting(
+        deployment=deployment,
+        mode=mode,
+        tier=tier,
+        severity=_severity(mode, tier, findings),
+        seen_at=max(finding.ts for finding in findings),
+        onset=min(finding.onset for finding in findings),
+        seen=wording.saw(lead),
+        action=diagnosis.action if diagnosis is not None and named else _INVESTIGATE,
+        confidence=diagnosis.confidence if diagnosis is not None else 0.0,
+        runner_up=diagnosis.runner_up if diagnosis is not None else None,
+        evidence=(sentences or tuple(map(wording.saw, findings)))[:EVIDENCE],
+        columns=_union(
+            diagnosis.columns if diagnosis is not None else (),
+            (finding.column for finding in findings if finding.column),
+        ),
+        streams=_union((), (finding.stream for finding in findings)),
+        alarms=len(findings),
+        peak=max(finding.evidence for finding in findings),
+    )
+
+
+def _severity(mode: Mode, tier: Tier, findings: Iterable[Finding]) -> Severity:
+    """Tickets are low or medium, pages high, and critical if evidence of harm is overwhelming."""
+    if tier is Tier.TICKET:
+        return Severity.LOW if mode in _MINOR else Severity.MEDIUM
+    harm = (f for f in findings if f.tier is Tier.PAGE and wording.is_consequence(f))
+    overwhelming = any(finding.evidence >= _CRITICAL_EVIDENCE for finding in harm)
+    return Severity.CRITICAL if overwhelming else Severity.HIGH
+
+
+def _open_for(
+    sighting: _Sighting, incidents: Sequence[Incident], settings: AlertSettings
+) -> Incident | None:
+    """The open incident a sighting belongs to: of its mode, else one whose time it overlaps."""
+    same = [i for i in incidents if i.mode is sighting.mode]
+    overlapping = [
+        i
+        for i in incidents
+        if sighting.onset <= i.updated_at + settings.overlap
+        and i.onset <= sighting.seen_at + settings.overlap
+    ]
+    candidates = same or overlapping
+    return max(candidates, key=lambda i: (_TIER_RANK[i.tier], i.updated_at, i.id), default=None)
+
+
+def _closed_for(
+    sighting: _Sighting, incidents: Sequence[Incident], now: datetime, settings: AlertSettings
+) -> Incident | None:
+    """The closed incident that these alarms continue."""
+    continued = [
+        i
+        for i in incidents
+        if i.mode is sighting.mode
+        and i.closed_at is not None
+        and (now - i.closed_at <= settings.reopen_within or sighting.onset <= i.closed_at)
+    ]
+    return max(continued, key=lambda i: (i.updated_at, i.id), default=None)
+
+
+def _open(sighting: _Sighting, now: datetime, settings: AlertSettings) -> Decision:
+    incident = Incident(
+        id=incident_id(sighting.deployment, sighting.mode, sighting.seen_at),
+        deployment=sighting.deployment,
+        mode=sighting.mode,
+        state=IncidentState.OPEN,
+        severity=sighting.severity,
+        tier=sighting.tier,
+        headline=sighting.headline(mode=sighting.mode, onset=sighting.onset),
+        opened_at=sighting.seen_at,
+        updated_at=sighting.seen_at,
+        onset=sighting.onset,
+        action=sighting.action,
+        confidence=sighting.confidence,
+        runner_up=sighting.runner_up,
+        evidence=sighting.evidence,
+        columns=sighting.columns,
+        streams=sighting.streams,
+        alarms=sighting.alarms,
+        peak=sighting.peak,
+    )
+    return _tell(incident, MessageType.OPENED, "opened", incident.headline, now, settings)
+
+
+def _join(
+    incident: Incident, sighting: _Sighting, now: datetime, settings: AlertSettings
+) -> Decision:
+    merged = _merge(incident, sighting)
+    news = _news(incident, merged, now, settings)
+    if news:
+        code = news[0][0]
+        if code == "escalated":
+            # What was acknowledged was the ticket; nobody has answered the page yet.
+            merged = replace(
+                merged, state=IncidentState.OPEN, acknowledged_at=None, acknowledged_by=""
+            )
+        words = "; ".join(sentence for _, sentence in news)
+        return _tell(merged, MessageType.UPDATED, code, words, now, settings)
+    if merged.mode is not incident.mode:
+        words = f"was {incident.mode.value}, now {merged.mode.value}"
+        merged = record(merged, Change(now, "renamed", words=words))
+    who = f", acknowledged by {incident.acknowledged_by}" if incident.acknowledged_by else ""
+    words = f"{sighting.alarms} more alarms joined an incident already told{who}"
+    return Decision((merged,), reasons=(Reason("joined quietly", words, incident.id),))
+
+
+def _news(
+    before: Incident, after: Incident, now: datetime, settings: AlertSettings
+) -> list[tuple[str, str]]:
+    """What is worth another message, as (code, words), the weightiest first."""
+    news: list[tuple[str, str]] = []
+    if after.tier is not before.tier:
+        news.append(("escalated", f"was a {before.tier.value}, now a {after.tier.value}"))
+    if after.severity is not before.severity:
+        words = f"severity was {before.severity.value}, now {after.severity.value}"
+        news.append(("worse", words))
+    if after.mode not in before.told:
+        news.append(("renamed", f"was {before.mode.value}, now {after.mode.value}"))
+    if news or before.state is IncidentState.ACKNOWLEDGED:
+        return news
+    since_told = now - (before.notified_at or before.opened_at)
+    if since_told >= settings.worse_wait and (
+        0.0 < before.notified_peak * settings.worse_factor <= after.peak
+    ):
+        words = f"evidence was {before.notified_peak:.3g} times the threshold, now {after.peak:.3g}"
+        news.append(("worse", words))
+    elif since_told >= settings.reminder:
+        words = f"alarms still come, {wording.length(since_told)} after the last message"
+        news.append(("reminder", words))
+    return news
+
+
+def _reopen(
+    incident: Incident, sighting: _Sighting, now: datetime, settings: AlertSettings
+) -> Decision:
+    back = replace(
+        _merge(incident, sighting),
+        state=IncidentState.OPEN,
+        tier=sighting.tier,
+        severity=sighting.severity,
+        closed_at=None,
+        closed_by="",
+        acknowledged_at=None,
+        acknowledged_by="",
+    )
+    by = f" by {incident.closed_by}" if incident.closed_by else ""
+    words = f"closed{by}, but the alarms came back"
+    return _tell(back, MessageType.OPENED, "reopened", words, now, settings)
+
+
+def _merge(incident: Incident, sighting: _Sighting) -> Incident:
+    """The incident with a sighting's facts in it; nobody is told yet."""
+    rename = sighting.mode is not incident.mode and sighting.mode is not Mode.UNDETERMINED
+    mode = sighting.mode if rename else incident.mode
+    onset = min(incident.onset, sighting.onset)
+    was = incident.mode if rename else None
+    merged = replace(
+        incident,
+        mode=mode,
+        tier=max(incident.tier, sighting.tier, key=_TIER_RANK.__getitem__),
+        severity=max(incident.severity, sighting.severity, key=lambda s: s.rank),
+        updated_at=max(incident.updated_at, sighting.seen_at),
+        onset=onset,
+        columns=_union(incident.columns, sighting.columns),
+        streams=_union(incident.streams, sighting.streams),
+        alarms=incident.alarms + sighting.alarms,
+        peak=max(incident.peak, sighting.peak),
+        recovering_since=None,
+    )
+    if sighting.mode is mode:
+        merged = replace(
+            merged,
+            headline=sighting.headline(mode=mode, onset=onset, was=was),
+            action=sighting.action,
+            confidence=sighting.confidence,
+            runner_up=sighting.runner_up,
+            evidence=sighting.evidence,
+        )
+    return merged
+
+
+def _tell(
+    incident: Incident,
+    kind: MessageType,
+    code: str,
+    words: str,
+    now: datetime,
+    settings: AlertSettings,
+) -> Decision:
+    """Write the message of a transition, and a mapping review the first time that is the remedy."""
+    first_told = incident.mode not in incident.told
+    incident = replace(
+        record(incident, Change(now, code, words=words)),
+        told=(*incident.told, incident.mode) if first_told else incident.told,
+        notified_at=now,
+        notified_peak=incident.peak,
+    )
+    incident, message = add_message(incident, kind, now, settings)
+    messages = [message]
+    if first_told and incident.mode is Mode.SCHEMA_MISMATCH:
+        incident, review = add_message(
+            incident, MessageType.MAPPING_REVIEW_REQUESTED, now, settings
+        )
+        messages.append(review)
+    return Decision((incident,), tuple(messages), reasons=(Reason(code, words, incident.id),))
+
+
+def _union(old: Iterable[str], new: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*old, *new)))[:KEPT_STREAMS]
