@@ -1,0 +1,5 @@
+"""`python -m monitor` is `kedge`."""
+
+from monitor.cli import main
+
+main()

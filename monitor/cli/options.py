@@ -1,0 +1,129 @@
+"""Options that several commands share: column roles, and how deployments are judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+import click
+
+from detectors.records import Settings, Task
+from monitor.durations import parse_budget, parse_duration, parse_tick
+from monitor.roles import Roles, parse_slices
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_ROLE_HELP = {
+    "id": "event id",
+    "timestamp": "event time",
+    "domain": "the domain a row belongs to",
+    "score": "predicted probability (or value, for regression)",
+    "prediction": "predicted class (or value, for regression)",
+    "baseline_score": "score of the from-scratch baseline on the same row",
+    "label": "ground truth",
+    "label_timestamp": "when the label became known",
+    "arm": "A/B arm",
+    "version": "model version",
+    "embedding": "list of numbers a row",
+    "cluster": "rows that share one outcome",
+    "weight": "1 / inclusion probability",
+}
+
+
+def role_options(command: F) -> F:
+    """Add --id … --ignore; the command gets one `roles` argument."""
+
+    @wraps(command)
+    def with_roles(**given: Any) -> Any:
+        roles = Roles(
+            **{name: given.pop(name) for name in _ROLE_HELP},
+            numeric=_names(given.pop("numeric")),
+            categorical=_names(given.pop("categorical")),
+            slices=parse_slices(given.pop("slices")),
+            ignore=_names(given.pop("ignore")),
+            task=None if given["task"] is None else Task(given["task"]),
+        )
+        given.pop("task")
+        return command(roles=roles, **given)
+
+    wrapped: Any = with_roles
+    wrapped = click.option(
+        "--task", type=click.Choice([task.value for task in Task]), help="What the model predicts."
+    )(wrapped)
+    wrapped = click.option("--ignore", multiple=True, metavar="C,…", help="Columns to leave out.")(
+        wrapped
+    )
+    wrapped = click.option(
+        "--slice", "slices", multiple=True, metavar="C[,D]", help="Slice by a column or a cross."
+    )(wrapped)
+    wrapped = click.option(
+        "--categorical", multiple=True, metavar="C,…", help="Columns to read as categories."
+    )(wrapped)
+    wrapped = click.option(
+        "--numeric", multiple=True, metavar="C,…", help="Columns to read as numbers."
+    )(wrapped)
+    for name, line in reversed(_ROLE_HELP.items()):
+        wrapped = click.option(
+            f"--{name.replace('_', '-')}", name, metavar="COLUMN", help=f"Column: {line}."
+        )(wrapped)
+    result: F = wrapped
+    return result
+
+
+def settings_options(command: F) -> F:
+    """Add --budget, --review, --label-delay, --tick …; the command gets one `settings` argument."""
+
+    @wraps(command)
+    def with_settings(**given: Any) -> Any:
+        tick_us, tick_rows = parse_tick(given.pop("tick"))
+        delay, review = given.pop("label_delay"), given.pop("review")
+        settings = Settings(
+            budget=parse_budget(given.pop("budget")),
+            tick_us=tick_us,
+            tick_rows=tick_rows,
+            label_delay_us=None if delay is None else parse_duration(delay, what="label delay"),
+            review_us=None if review is None else parse_duration(review, what="review"),
+            margin=given.pop("margin"),
+            holidays=given.pop("holidays"),
+        )
+        return command(settings=settings, **given)
+
+    wrapped: Any = with_settings
+    wrapped = click.option(
+        "--holidays", metavar="CC", help="Country whose public holidays count as noisy days: US."
+    )(wrapped)
+    wrapped = click.option(
+        "--margin",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        default=0.01,
+        show_default=True,
+        help="Harm that matters, as a share of the baseline's loss.",
+    )(wrapped)
+    wrapped = click.option(
+        "--tick",
+        default="auto",
+        show_default=True,
+        metavar="auto|1h|6h|1d|50rows",
+        help="Unit of streaming evidence.",
+    )(wrapped)
+    wrapped = click.option(
+        "--label-delay", metavar="DURATION", help="Judge labels this long after the event."
+    )(wrapped)
+    wrapped = click.option(
+        "--review", metavar="DURATION", help="Plan the transfer verdict for this long after start."
+    )(wrapped)
+    wrapped = click.option(
+        "--budget",
+        default="1 page / 30 d",
+        show_default=True,
+        metavar="RATE",
+        help="False alarms allowed per deployment.",
+    )(wrapped)
+    result: F = wrapped
+    return result
+
+
+def _names(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """`--numeric a,b --numeric c` as one tuple of names."""
+    return tuple(name.strip() for text in texts for name in text.split(",") if name.strip())
