@@ -1,0 +1,1 @@
+"""Does the transferred model beat the from-scratch baseline on the same rows?"""
