@@ -1,0 +1,1 @@
+"""The only SQL: session in, records out. Start at `engine.open_database`."""

@@ -1,0 +1,126 @@
+"""Incidents as people track them, and the trail of who did what to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from alerts.records import Change, Incident, IncidentState
+from detectors.records import Deployment, Mode
+from storage.engine import insert_into
+from storage.tables import IncidentChangeRow, IncidentRow
+
+
+class UnknownIncidentError(LookupError):
+    """No incident has this id."""
+
+
+def save_incidents(session: Session, incidents: Iterable[Incident]) -> None:
+    """Store incidents as they are now, and the lines of their history that are new.
+
+    Load what is changed with `lock=True` in the same transaction, so that of two processes the
+    second sees what the first did.
+    """
+    for incident in incidents:
+        values = {
+            "model": incident.deployment.model,
+            "domain": incident.deployment.domain,
+            "mode": incident.mode.value,
+            "state": incident.state.value,
+            "severity": incident.severity.value,
+            "tier": incident.tier.value,
+            "opened_at": incident.opened_at,
+            "updated_at": incident.updated_at,
+            "closed_at": incident.closed_at,
+            "record": msgspec.json.encode(incident).decode(),
+        }
+        insert = insert_into(session, IncidentRow).values(id=incident.id, **values)
+        session.execute(insert.on_conflict_do_update(index_elements=["id"], set_=values))
+        for change in incident.history:
+            add_change(session, incident.id, change)
+
+
+def add_change(session: Session, incident_id: str, change: Change) -> None:
+    """Add a line to an incident's trail. The same line again (when, what, who) adds nothing."""
+    insert = insert_into(session, IncidentChangeRow).values(
+        incident_id=incident_id,
+        at=change.at,
+        what=change.what,
+        author=change.by,
+        words=change.words,
+    )
+    session.execute(insert.on_conflict_do_nothing())
+
+
+def get_incident(session: Session, incident_id: str, *, lock: bool = False) -> Incident:
+    """One incident with its whole trail; UnknownIncidentError."""
+    query = select(IncidentRow.record).where(IncidentRow.id == incident_id)
+    record = session.scalar(query.with_for_update() if lock else query)
+    if record is None:
+        msg = f"no incident {incident_id!r}; `kedge get incidents` shows those there are"
+        raise UnknownIncidentError(msg)
+    return replace(_incident(record), history=list_changes(session, incident_id))
+
+
+def open_incidents(
+    session: Session, deployment: Deployment, *, lock: bool = False
+) -> tuple[Incident, ...]:
+    """A deployment's incidents that are not resolved, in order of opening."""
+    query = (
+        select(IncidentRow.record)
+        .where(
+            IncidentRow.model == deployment.model,
+            IncidentRow.domain == deployment.domain,
+            IncidentRow.state != IncidentState.RESOLVED.value,
+        )
+        .order_by(IncidentRow.opened_at, IncidentRow.id)
+    )
+    return tuple(map(_incident, session.scalars(query.with_for_update() if lock else query)))
+
+
+def list_incidents(
+    session: Session,
+    *,
+    model: str | None = None,
+    domain: str | None = None,
+    state: IncidentState | None = None,
+    mode: Mode | None = None,
+    since: datetime | None = None,
+    limit: int = 100,
+) -> tuple[Incident, ...]:
+    """Incidents opened at `since` or later, newest first, at most `limit`."""
+    query = select(IncidentRow.record)
+    if model is not None:
+        query = query.where(IncidentRow.model == model)
+    if domain is not None:
+        query = query.where(IncidentRow.domain == domain)
+    if state is not None:
+        query = query.where(IncidentRow.state == state.value)
+    if mode is not None:
+        query = query.where(IncidentRow.mode == mode.value)
+    if since is not None:
+        query = query.where(IncidentRow.opened_at >= since)
+    ordered = query.order_by(IncidentRow.opened_at.desc(), IncidentRow.id).limit(limit)
+    return tuple(map(_incident, session.scalars(ordered)))
+
+
+def list_changes(session: Session, incident_id: str) -> tuple[Change, ...]:
+    """The trail of an incident in order of time."""
+    query = (
+        select(IncidentChangeRow)
+        .where(IncidentChangeRow.incident_id == incident_id)
+        .order_by(IncidentChangeRow.at, IncidentChangeRow.id)
+    )
+    return tuple(
+        Change(at=row.at, what=row.what, by=row.author, words=row.words)
+        for row in session.scalars(query)
+    )
+
+
+def _incident(record: str) -> Incident:
+    return msgspec.json.decode(record, type=Incident)

@@ -1,0 +1,305 @@
+"""Messages waiting to leave. A row is written in the same transaction as its cause.
+
+At least once, with a constant id, in no promised order: claim with a lease, send, mark. A
+process that dies in between leaves a claim that runs out, and another sends again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.orm import Session
+
+from alerts.records import Attempt, Delivery, Message, MessageType, Outcome, Severity
+from detectors.records import Deployment, Tier
+from storage.engine import insert_into, rows_changed
+from storage.tables import AttemptRow, DeliveryRow, MessageRow
+from storage.types import to_json
+
+
+class LostClaimError(RuntimeError):
+    """The lease ran out and another process has claimed this delivery since."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        super().__init__(
+            f"message {delivery.message.id} to {delivery.channel} was claimed by another process "
+            f"after epoch {delivery.epoch}; lengthen the lease or send faster"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that will not be sent again by itself, and why."""
+
+    message: Message
+    channel: str
+    attempts: int
+    dead_at: datetime
+    last_error: str
+
+
+def enqueue(session: Session, message: Message, channels: Iterable[str], now: datetime) -> bool:
+    """Put a message on its way to channels; False, and nothing changed, if it was before.
+
+    One that no channel wants is kept for the record.
+    """
+    insert = insert_into(session, MessageRow).values(
+        id=message.id,
+        type=message.type.value,
+        model=message.deployment.model,
+        domain=message.deployment.domain,
+        incident_id=message.incident_id,
+        tier=message.tier.value,
+        severity=message.severity.value,
+        created_at=message.created_at,
+        enqueued_at=now,
+        body=to_json(dict(message.body)),
+    )
+    if rows_changed(session, insert.on_conflict_do_nothing()) == 0:
+        return False
+    for channel in dict.fromkeys(channels):
+        session.execute(
+            insert_into(session, DeliveryRow).values(
+                message_id=message.id,
+                channel=channel,
+                attempts=0,
+                due_at=now,
+                epoch=0,
+                last_error="",
+            )
+        )
+    return True
+
+
+def claim_next(session: Session, *, now: datetime, lease: timedelta) -> Delivery | None:
+    """Claim the delivery that is due longest for this process, or None if none is due.
+
+    Two processes may pick the same row; only one UPDATE changes it. A claim whose lease has
+    run out belongs to a process that died, and is free again.
+    """
+    free = or_(DeliveryRow.claimed_until.is_(None), DeliveryRow.claimed_until <= now)
+    waiting = (DeliveryRow.due_at.is_not(None), DeliveryRow.due_at <= now, free)
+    oldest = (
+        select(DeliveryRow.message_id, DeliveryRow.channel, DeliveryRow.epoch)
+        .where(*waiting)
+        .order_by(DeliveryRow.due_at, DeliveryRow.message_id, DeliveryRow.channel)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    while picked := session.execute(oldest).first():
+        message_id, channel, epoch = picked
+        claim = (
+            update(DeliveryRow)
+            .where(
+                DeliveryRow.message_id == message_id,
+                DeliveryRow.channel == channel,
+                DeliveryRow.epoch == epoch,
+                *waiting,
+            )
+            .values(claimed_until=now + lease, epoch=epoch + 1)
+        )
+        if rows_changed(session, claim) == 1:
+            return _claimed(session, message_id, channel)
+    return None
+
+
+def mark_delivered(session: Session, delivery: Delivery, attempt: Attempt) -> None:
+    """Note that a claimed delivery arrived. LostClaimError if another has claimed it since."""
+    _finish(session, delivery, attempt, due_at=None, delivered_at=attempt.at, last_error="")
+
+
+def mark_failed(session: Session, delivery: Delivery, attempt: Attempt) -> None:
+    """Note a failure: again at `attempt.next_at`, or with None there, a dead letter.
+
+    LostClaimError if another process has claimed the delivery since.
+    """
+    again = attempt.next_at
+    _finish(
+        session,
+        delivery,
+        attempt,
+        due_at=again,
+        dead_at=attempt.at if again is None else None,
+        last_error=attempt.words,
+    )
+
+
+def dead_letters(session: Session, limit: int = 100) -> tuple[DeadLetter, ...]:
+    """What was given up, newest first."""
+    query = (
+        select(DeliveryRow, MessageRow)
+        .join(MessageRow, MessageRow.id == DeliveryRow.message_id)
+        .where(DeliveryRow.dead_at.is_not(None))
+        .order_by(DeliveryRow.dead_at.desc(), DeliveryRow.message_id, DeliveryRow.channel)
+        .limit(limit)
+    )
+    letters = []
+    for delivery, message in session.execute(query):
+        assert delivery.dead_at is not None
+        letters.append(
+            DeadLetter(
+                _message(message),
+                delivery.channel,
+                delivery.attempts,
+                delivery.dead_at,
+                delivery.last_error,
+            )
+        )
+    return tuple(letters)
+
+
+def replay_dead(
+    session: Session, now: datetime, *, message_id: str | None = None, channel: str | None = None
+) -> int:
+    """Put dead letters back on their way, under the same ids and from attempt 0; how many."""
+    statement = update(DeliveryRow).where(DeliveryRow.dead_at.is_not(None))
+    if message_id is not None:
+        statement = statement.where(DeliveryRow.message_id == message_id)
+    if channel is not None:
+        statement = statement.where(DeliveryRow.channel == channel)
+    values = {"dead_at": None, "due_at": now, "claimed_until": None, "attempts": 0}
+    return rows_changed(session, statement.values(**values))
+
+
+def waiting_count(session: Session) -> int:
+    """How many deliveries have neither arrived nor been given up."""
+    query = select(func.count()).select_from(DeliveryRow).where(DeliveryRow.due_at.is_not(None))
+    return session.scalar(query) or 0
+
+
+def dead_count(session: Session) -> int:
+    """How many deliveries were given up."""
+    query = select(func.count()).select_from(DeliveryRow).where(DeliveryRow.dead_at.is_not(None))
+    return session.scalar(query) or 0
+
+
+def oldest_unsent_age(session: Session, now: datetime) -> timedelta | None:
+    """How long the oldest message has waited for one of its channels, or None if none waits."""
+    enqueued_at = session.scalar(
+        select(func.min(MessageRow.enqueued_at))
+        .join(DeliveryRow, DeliveryRow.message_id == MessageRow.id)
+        .where(DeliveryRow.due_at.is_not(None))
+    )
+    return None if enqueued_at is None else now - enqueued_at
+
+
+def next_due_at(session: Session) -> datetime | None:
+    """When the next delivery is due, or None if none waits."""
+    query = select(func.min(DeliveryRow.due_at)).where(DeliveryRow.due_at.is_not(None))
+    return session.scalar(query)
+
+
+def get_message(session: Session, message_id: str) -> Message | None:
+    """A message by its webhook-id, or None."""
+    row = session.get(MessageRow, message_id)
+    return None if row is None else _message(row)
+
+
+def list_messages(session: Session, incident_id: str) -> tuple[Message, ...]:
+    """Every message about an incident in order of time."""
+    query = (
+        select(MessageRow)
+        .where(MessageRow.incident_id == incident_id)
+        .order_by(MessageRow.created_at, MessageRow.id)
+    )
+    return tuple(_message(row) for row in session.scalars(query))
+
+
+def delivery_log(session: Session, message_id: str) -> tuple[Attempt, ...]:
+    """Every attempt to deliver a message, in order."""
+    query = select(AttemptRow).where(AttemptRow.message_id == message_id).order_by(AttemptRow.id)
+    return tuple(
+        Attempt(
+            message_id=row.message_id,
+            channel=row.channel,
+            attempt=row.attempt,
+            at=row.at,
+            outcome=Outcome(row.outcome),
+            status=row.status,
+            duration_ms=row.duration_ms,
+            words=row.words,
+            next_at=row.next_at,
+            detail=row.detail,
+        )
+        for row in session.scalars(query)
+    )
+
+
+def _finish(
+    session: Session,
+    delivery: Delivery,
+    attempt: Attempt,
+    *,
+    due_at: datetime | None,
+    last_error: str,
+    delivered_at: datetime | None = None,
+    dead_at: datetime | None = None,
+) -> None:
+    statement = (
+        update(DeliveryRow)
+        .where(
+            DeliveryRow.message_id == delivery.message.id,
+            DeliveryRow.channel == delivery.channel,
+            DeliveryRow.epoch == delivery.epoch,
+            DeliveryRow.claimed_until.is_not(None),
+        )
+        .values(
+            attempts=delivery.attempt + 1,
+            claimed_until=None,
+            due_at=due_at,
+            delivered_at=delivered_at,
+            dead_at=dead_at,
+            last_error=last_error,
+        )
+    )
+    if rows_changed(session, statement) != 1:
+        raise LostClaimError(delivery)
+    session.add(
+        AttemptRow(
+            message_id=attempt.message_id,
+            channel=attempt.channel,
+            attempt=attempt.attempt,
+            at=attempt.at,
+            outcome=attempt.outcome.value,
+            status=attempt.status,
+            duration_ms=attempt.duration_ms,
+            words=attempt.words,
+            next_at=attempt.next_at,
+            detail=dict(attempt.detail),
+        )
+    )
+    session.flush()
+
+
+def _claimed(session: Session, message_id: str, channel: str) -> Delivery:
+    delivery, message = session.execute(
+        select(DeliveryRow, MessageRow)
+        .join(MessageRow, MessageRow.id == DeliveryRow.message_id)
+        .where(DeliveryRow.message_id == message_id, DeliveryRow.channel == channel)
+        .execution_options(populate_existing=True)
+    ).one()
+    return Delivery(
+        message=_message(message),
+        channel=channel,
+        attempt=delivery.attempts,
+        epoch=delivery.epoch,
+        due_at=delivery.due_at,
+        claimed_until=delivery.claimed_until,
+    )
+
+
+def _message(row: MessageRow) -> Message:
+    return Message(
+        id=row.id,
+        type=MessageType(row.type),
+        deployment=Deployment(row.model, row.domain),
+        incident_id=row.incident_id,
+        tier=Tier(row.tier),
+        severity=Severity(row.severity),
+        body=json.loads(row.body),
+        created_at=row.created_at,
+    )

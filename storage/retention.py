@@ -1,0 +1,126 @@
+"""Letting go of what is old, a little at a time, so that writers never wait long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Select, delete, exists, select, tuple_
+from sqlalchemy.orm import Session
+
+from detectors.records import DAY_US, to_us
+from storage.engine import Database, rows_changed
+from storage.references import ReferenceStatus
+from storage.tables import (
+    AttemptRow,
+    DeliveryRow,
+    IdRunRow,
+    LabelRunRow,
+    MessageRow,
+    ReferenceProfileRow,
+    ReferenceRow,
+    RejectionRow,
+    SegmentRow,
+    SummaryRow,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """How many stored rows went, by what they were (not events: a segment holds many)."""
+
+    segments: int = 0
+    id_runs: int = 0
+    label_runs: int = 0
+    summaries: int = 0
+    rejections: int = 0
+    attempts: int = 0
+    deliveries: int = 0
+    messages: int = 0
+
+
+def prune(
+    database: Database,
+    *,
+    now: datetime,
+    raw: timedelta,
+    history: timedelta,
+    at_once: int = 200,
+    pause: Callable[[], None] = lambda: None,
+) -> Pruned:
+    """Delete events, ids and labels whose event time is older than `raw`, and old history.
+
+    Labels still waiting for their event go by the time they were received. Summaries older than
+    `raw` go unless an active reference has their profile. Delivered messages, their log and
+    counts of rejections go after `history`; incidents, findings, references, retraining
+    requests and dead letters stay. Each transaction deletes at most `at_once` rows; `pause` is
+    called between them. Empty the memory of each `Identity` afterwards with `forget()`.
+    """
+    raw_us = to_us(now - raw)
+    first_day = raw_us // DAY_US
+    old = now - history
+    sent = select(DeliveryRow.message_id).where(
+        DeliveryRow.message_id == MessageRow.id, DeliveryRow.delivered_at.is_(None)
+    )
+    forgotten = (MessageRow.enqueued_at < old, ~exists(sent))
+    chosen = {
+        "segments": select(SegmentRow.seq).where(SegmentRow.until_us < raw_us),
+        "id_runs": select(IdRunRow.seq).where(IdRunRow.day < first_day),
+        "label_runs": select(LabelRunRow.seq).where(
+            (LabelRunRow.day < first_day)
+            | (LabelRunRow.day.is_(None) & (LabelRunRow.received_at < now - raw))
+        ),
+        "summaries": _old_summaries(raw_us),
+        "rejections": select(*RejectionRow.__table__.primary_key).where(
+            RejectionRow.day < to_us(old) // DAY_US
+        ),
+        "attempts": select(AttemptRow.id).where(
+            AttemptRow.message_id.in_(select(MessageRow.id).where(*forgotten))
+        ),
+        "deliveries": select(DeliveryRow.message_id, DeliveryRow.channel).where(
+            DeliveryRow.message_id.in_(select(MessageRow.id).where(*forgotten))
+        ),
+        "messages": select(MessageRow.id).where(
+            MessageRow.enqueued_at < old,
+            ~exists(select(DeliveryRow.channel).where(DeliveryRow.message_id == MessageRow.id)),
+        ),
+    }
+    counts = {}
+    for name, query in chosen.items():
+        counts[name] = _delete_all(database, query.limit(at_once), at_once, pause)
+    return Pruned(**counts)
+
+
+def _old_summaries(raw_us: int) -> Select[Any]:
+    in_use = (
+        select(ReferenceProfileRow.fingerprint)
+        .join(ReferenceRow, ReferenceRow.id == ReferenceProfileRow.reference_id)
+        .where(ReferenceRow.status == ReferenceStatus.ACTIVE.value)
+    )
+    return select(*SummaryRow.__table__.primary_key).where(
+        SummaryRow.start_us < raw_us, SummaryRow.profile.not_in(in_use)
+    )
+
+
+def _delete_all(
+    database: Database, query: Select[Any], at_once: int, pause: Callable[[], None]
+) -> int:
+    total = 0
+    while True:
+        with database.write() as session:
+            gone = _delete_some(session, query)
+        total += gone
+        if gone < at_once:
+            return total
+        pause()
+
+
+def _delete_some(session: Session, query: Select[Any]) -> int:
+    key = list(query.selected_columns)
+    table = key[0].table
+    found = [tuple(row) for row in session.execute(query)]
+    if not found:
+        return 0
+    return rows_changed(session, delete(table).where(tuple_(*key).in_(found)))

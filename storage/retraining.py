@@ -1,0 +1,156 @@
+"""Retraining requests and every step they took."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from alerts.records import RequestStatus, RetrainingRequest
+from detectors.records import Deployment
+from storage.engine import insert_into, rows_changed
+from storage.tables import RetrainingChangeRow, RetrainingRow
+
+
+class UnknownRequestError(LookupError):
+    """No retraining request has this id."""
+
+
+class RequestStateError(ValueError):
+    """The request is not in a state from which this step can be taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestChange:
+    """One step of a request: when, to which status, by whom ("" is Kedge), in words."""
+
+    at: datetime
+    status: RequestStatus
+    by: str = ""
+    words: str = ""
+
+
+_NEXT = {
+    RequestStatus.REQUESTED: (
+        RequestStatus.APPROVED,
+        RequestStatus.REJECTED,
+        RequestStatus.COMPLETED,
+    ),
+    RequestStatus.APPROVED: (RequestStatus.REJECTED, RequestStatus.COMPLETED),
+    RequestStatus.REJECTED: (),
+    RequestStatus.COMPLETED: (),
+}
+
+
+def add_request(session: Session, request: RetrainingRequest) -> bool:
+    """Store a request; False, and nothing changed, if it is there already."""
+    insert = insert_into(session, RetrainingRow).values(
+        id=request.id,
+        model=request.deployment.model,
+        domain=request.deployment.domain,
+        incident_id=request.incident_id,
+        action=request.action.kind,
+        status=request.status.value,
+        requested_at=request.requested_at,
+        record=msgspec.json.encode(request).decode(),
+    )
+    if rows_changed(session, insert.on_conflict_do_nothing()) == 0:
+        return False
+    _note(session, request.id, RequestChange(request.requested_at, request.status))
+    return True
+
+
+def change_status(
+    session: Session,
+    request_id: str,
+    status: RequestStatus,
+    *,
+    by: str,
+    now: datetime,
+    words: str = "",
+) -> RetrainingRequest:
+    """Take one step and return the request after it. The same step again changes nothing.
+
+    UnknownRequestError; RequestStateError for a step that its status does not allow.
+    """
+    query = select(RetrainingRow.record).where(RetrainingRow.id == request_id)
+    request = _request(request_id, session.scalar(query.with_for_update()))
+    if request.status is status:
+        return request
+    allowed = _NEXT[request.status]
+    if status not in allowed:
+        choices = ", ".join(choice.value for choice in allowed) or "nothing, it is closed"
+        msg = f"request {request_id} is {request.status}, not to be {status}; it may be: {choices}"
+        raise RequestStateError(msg)
+    changed = replace(request, status=status, decided_at=now, decided_by=by)
+    session.execute(
+        update(RetrainingRow)
+        .where(RetrainingRow.id == request_id)
+        .values(status=status.value, record=msgspec.json.encode(changed).decode())
+    )
+    _note(session, request_id, RequestChange(now, status, by, words))
+    return changed
+
+
+def get_request(session: Session, request_id: str) -> RetrainingRequest:
+    """One request; UnknownRequestError."""
+    query = select(RetrainingRow.record).where(RetrainingRow.id == request_id)
+    return _request(request_id, session.scalar(query))
+
+
+def list_requests(
+    session: Session,
+    deployment: Deployment | None = None,
+    *,
+    status: RequestStatus | None = None,
+    since: datetime | None = None,
+    limit: int = 100,
+) -> tuple[RetrainingRequest, ...]:
+    """Requests made at `since` or later, newest first, at most `limit`."""
+    query = select(RetrainingRow.id, RetrainingRow.record)
+    if deployment is not None:
+        query = query.where(
+            RetrainingRow.model == deployment.model, RetrainingRow.domain == deployment.domain
+        )
+    if status is not None:
+        query = query.where(RetrainingRow.status == status.value)
+    if since is not None:
+        query = query.where(RetrainingRow.requested_at >= since)
+    ordered = query.order_by(RetrainingRow.requested_at.desc(), RetrainingRow.id).limit(limit)
+    return tuple(_request(*row) for row in session.execute(ordered))
+
+
+def request_history(session: Session, request_id: str) -> tuple[RequestChange, ...]:
+    """Every step of a request, in order."""
+    query = (
+        select(RetrainingChangeRow)
+        .where(RetrainingChangeRow.request_id == request_id)
+        .order_by(RetrainingChangeRow.id)
+    )
+    return tuple(
+        RequestChange(row.at, RequestStatus(row.status), row.author, row.words)
+        for row in session.scalars(query)
+    )
+
+
+def _note(session: Session, request_id: str, change: RequestChange) -> None:
+    session.add(
+        RetrainingChangeRow(
+            request_id=request_id,
+            at=change.at,
+            status=change.status.value,
+            author=change.by,
+            words=change.words,
+        )
+    )
+    session.flush()
+
+
+def _request(request_id: str, record: str | None) -> RetrainingRequest:
+    if record is None:
+        msg = f"no retraining request {request_id!r}; `kedge retrain list` shows those there are"
+        raise UnknownRequestError(msg)
+    return msgspec.json.decode(record, type=RetrainingRequest)

@@ -1,0 +1,168 @@
+"""A window and the ids of its rows as one compressed Arrow IPC stream, and back, bit for bit.
+
+Fields are named by role and name ("numeric:age"), so that no column name can collide with a
+role. Missing numbers stay NaN, without a null bitmap; categories are dictionary-encoded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from detectors.records import BoolArray, Categories, CodeArray, Window
+from storage.runs import IdArray
+
+_ARRAYS = ("ts_us", "score", "baseline_score", "label", "label_ts_us", "weight")
+_CODES = ("prediction", "domain", "version", "arm", "cluster")
+_WRITE = pa.ipc.IpcWriteOptions(compression="lz4", unify_dictionaries=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segment:
+    """Rows with their ids (n,) and whether each came late (n,)."""
+
+    window: Window
+    id_hi: IdArray
+    id_lo: IdArray
+    late: BoolArray
+
+    def take(self, rows: NDArray[np.int64] | BoolArray) -> Segment:
+        """The rows at an index or mask."""
+        return Segment(self.window.take(rows), self.id_hi[rows], self.id_lo[rows], self.late[rows])
+
+
+def encode(segment: Segment) -> bytes:
+    """A segment as bytes. UnicodeEncodeError for text that is not valid Unicode."""
+    fields: dict[str, pa.Array] = {
+        "id_hi": pa.array(segment.id_hi),
+        "id_lo": pa.array(segment.id_lo),
+        "late": pa.array(segment.late.view(np.uint8)),
+    }
+    return _write(fields | _fields(segment.window), segment.window.rows)
+
+
+def decode(body: bytes | memoryview) -> Segment:
+    """A segment from bytes; its arrays are read-only. ValueError if they are not one."""
+    table = _read(body)
+    return Segment(
+        window=_window(table),
+        id_hi=table.column("id_hi").to_numpy(),
+        id_lo=table.column("id_lo").to_numpy(),
+        late=table.column("late").to_numpy().view(np.bool_),
+    )
+
+
+def encode_window(window: Window) -> bytes:
+    """Rows without ids, as references keep them."""
+    return _write(_fields(window), window.rows)
+
+
+def decode_window(body: bytes | memoryview) -> Window:
+    """The rows of `encode_window` or `encode`."""
+    return _window(_read(body))
+
+
+def _write(fields: dict[str, pa.Array], rows: int) -> bytes:
+    schema = pa.schema(
+        [pa.field(name, array.type) for name, array in fields.items()],
+        metadata={"rows": str(rows)},
+    )
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, schema, options=_WRITE) as writer:
+        # A batch without columns has no length of its own; `rows` above carries it.
+        writer.write_batch(pa.RecordBatch.from_arrays(list(fields.values()), schema=schema))
+    taken: bytes = sink.getvalue().to_pybytes()
+    return taken
+
+
+def _read(body: bytes | memoryview) -> pa.RecordBatch:
+    try:
+        with pa.ipc.open_stream(pa.py_buffer(body)) as reader:
+            return reader.read_next_batch()
+    except (pa.ArrowInvalid, OSError, StopIteration) as error:
+        msg = f"a stored segment cannot be read: {error}"
+        raise ValueError(msg) from error
+
+
+def _fields(window: Window) -> dict[str, pa.Array]:
+    fields: dict[str, pa.Array] = {}
+    for name in _ARRAYS:
+        array = getattr(window, name)
+        if array is not None:
+            fields[name] = pa.array(array)
+    for name in _CODES:
+        column = getattr(window, name)
+        if column is not None:
+            fields[name] = _dictionary(column)
+    for name, numbers in window.numeric.items():
+        fields[f"numeric:{name}"] = pa.array(numbers)
+    for name, column in window.categorical.items():
+        fields[f"categorical:{name}"] = _dictionary(column)
+    if window.embedding is not None:
+        flat = pa.array(np.ascontiguousarray(window.embedding).reshape(-1))
+        fields["embedding"] = pa.FixedSizeListArray.from_arrays(flat, window.embedding.shape[1])
+    return fields
+
+
+def _dictionary(column: Categories) -> pa.DictionaryArray:
+    codes, values = column.codes, column.values
+    if len(values) > len(codes):
+        # A small batch cut from rows with a large vocabulary need not carry all of it.
+        codes, values = _used(codes, values)
+    missing = codes < 0
+    indices = pa.array(codes, mask=missing) if missing.any() else pa.array(codes)
+    return pa.DictionaryArray.from_arrays(indices, pa.array(values, pa.string()))
+
+
+def _used(codes: CodeArray, values: tuple[str, ...]) -> tuple[CodeArray, tuple[str, ...]]:
+    present = np.unique(codes[codes >= 0])
+    mapping = np.full(len(values) + 1, -1, np.int32)  # the last place takes code -1
+    mapping[present] = np.arange(len(present), dtype=np.int32)
+    return mapping[codes], tuple(values[code] for code in present)
+
+
+def _window(batch: pa.RecordBatch) -> Window:
+    numeric = {}
+    categorical = {}
+    arrays = {}
+    codes = {}
+    embedding = None
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        role, _, label = name.partition(":")
+        if role == "numeric":
+            numeric[label] = column.to_numpy()
+        elif role == "categorical":
+            categorical[label] = _categories(column)
+        elif name in _ARRAYS:
+            arrays[name] = column.to_numpy()
+        elif name in _CODES:
+            codes[name] = _categories(column)
+        elif name == "embedding":
+            width = column.type.list_size
+            embedding = column.flatten().to_numpy().reshape(len(column), width)
+    return Window(
+        rows=int(batch.schema.metadata[b"rows"]),
+        ts_us=arrays.get("ts_us"),
+        score=arrays.get("score"),
+        baseline_score=arrays.get("baseline_score"),
+        label=arrays.get("label"),
+        label_ts_us=arrays.get("label_ts_us"),
+        weight=arrays.get("weight"),
+        prediction=codes.get("prediction"),
+        domain=codes.get("domain"),
+        version=codes.get("version"),
+        arm=codes.get("arm"),
+        cluster=codes.get("cluster"),
+        numeric=numeric,
+        categorical=categorical,
+        embedding=embedding,
+    )
+
+
+def _categories(column: pa.DictionaryArray) -> Categories:
+    indices = column.indices
+    codes = (indices.fill_null(-1) if indices.null_count else indices).to_numpy()
+    return Categories(codes, tuple(column.dictionary.to_pylist()))

@@ -1,0 +1,392 @@
+"""Every table, in one place. Nothing but `storage` sees these rows; functions return records.
+
+Times that people read are `UtcDateTime`; event times are int64 microseconds since 1970 UTC
+(`_us`); a day is a whole number of days since 1970 UTC. Blobs are described where they are
+encoded: rows in `segments`, id and label runs in `runs`. An empty `domain` means every domain
+of the model.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from storage.types import Json, Serial, UtcDateTime
+
+
+class Base(DeclarativeBase):
+    """Names every constraint, so that a migration can find it again on any database."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_N_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        str: Text(),
+        int: BigInteger(),
+        float: Double(),
+        bool: Boolean(),
+        bytes: LargeBinary(),
+        datetime: UtcDateTime(),
+    }
+
+
+class ModelRow(Base):
+    """A served model. Its row is the lock that puts writers of one model in a line."""
+
+    __tablename__ = "models"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime]
+    latest_event_us: Mapped[int | None]
+
+
+class DeploymentRow(Base):
+    """A (model, domain) pair, what has come for it, and how far it has been evaluated."""
+
+    __tablename__ = "deployments"
+
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"), primary_key=True)
+    domain: Mapped[str] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime]
+    first_event_us: Mapped[int | None]
+    last_event_us: Mapped[int | None]
+    rows: Mapped[int] = mapped_column(default=0)
+    late_rows: Mapped[int] = mapped_column(default=0)
+    evaluated_until_us: Mapped[int | None]
+    cohort_evaluated_until_us: Mapped[int | None]
+    status: Mapped[Any] = mapped_column(Json, default=dict)
+
+
+class SegmentRow(Base):
+    """One accepted batch of events. `on_time_since_us` leaves late rows out; None: all late."""
+
+    __tablename__ = "segments"
+    __table_args__ = (
+        Index("ix_segments_interval", "model", "until_us", "since_us"),
+        {"sqlite_autoincrement": True},
+    )
+
+    seq: Mapped[int] = mapped_column(Serial, primary_key=True)
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"))
+    received_at: Mapped[datetime]
+    since_us: Mapped[int]
+    until_us: Mapped[int]
+    on_time_since_us: Mapped[int | None]
+    rows: Mapped[int]
+    late_rows: Mapped[int]
+    domains: Mapped[Any] = mapped_column(Json)
+    body: Mapped[bytes]
+
+
+class IdRunRow(Base):
+    """Sorted event ids of one event day, from one batch or, once compacted, from many."""
+
+    __tablename__ = "id_runs"
+    __table_args__ = (Index("ix_id_runs_day", "model", "day"), {"sqlite_autoincrement": True})
+
+    seq: Mapped[int] = mapped_column(Serial, primary_key=True)
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"))
+    day: Mapped[int]
+    rows: Mapped[int]
+    body: Mapped[bytes]
+
+
+class LabelRunRow(Base):
+    """Labels of one event day sorted by id. `day` None: their events have not come yet."""
+
+    __tablename__ = "label_runs"
+    __table_args__ = (Index("ix_label_runs_day", "model", "day"), {"sqlite_autoincrement": True})
+
+    seq: Mapped[int] = mapped_column(Serial, primary_key=True)
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"))
+    day: Mapped[int | None]
+    received_at: Mapped[datetime]
+    rows: Mapped[int]
+    body: Mapped[bytes]
+
+
+class ReferenceRow(Base):
+    """A frozen window with a role and a version. Rows of it are never changed."""
+
+    __tablename__ = "reference_windows"
+    __table_args__ = (
+        UniqueConstraint("model", "domain", "role", "version"),
+        Index(
+            "ix_reference_windows_active",
+            "model",
+            "domain",
+            "role",
+            unique=True,
+            sqlite_where=text("status = 'active'"),
+            postgresql_where=text("status = 'active'"),
+        ),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"))
+    domain: Mapped[str]
+    role: Mapped[str]
+    version: Mapped[int]
+    status: Mapped[str]
+    rows: Mapped[int]
+    since_us: Mapped[int | None]
+    until_us: Mapped[int | None]
+    schema: Mapped[Any] = mapped_column(Json)
+    note: Mapped[str]
+    created_at: Mapped[datetime]
+    approved_at: Mapped[datetime | None]
+    approved_by: Mapped[str]
+    activated_at: Mapped[datetime | None]
+    retired_at: Mapped[datetime | None]
+
+
+class ReferenceChunkRow(Base):
+    """Some rows of a reference, in order."""
+
+    __tablename__ = "reference_chunks"
+
+    reference_id: Mapped[int] = mapped_column(
+        ForeignKey("reference_windows.id"), primary_key=True, autoincrement=False
+    )
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    rows: Mapped[int]
+    body: Mapped[bytes]
+
+
+class ReferenceProfileRow(Base):
+    """A profile fitted on a reference. Fitting again makes a new fingerprint and a new row."""
+
+    __tablename__ = "reference_profiles"
+
+    reference_id: Mapped[int] = mapped_column(
+        ForeignKey("reference_windows.id"), primary_key=True, autoincrement=False
+    )
+    fingerprint: Mapped[str] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime]
+    body: Mapped[bytes]
+
+
+class SummaryRow(Base):
+    """What one tick says, by the profile that cut its cells. `clock`: "feature" or "label"."""
+
+    __tablename__ = "tick_summaries"
+
+    model: Mapped[str] = mapped_column(primary_key=True)
+    domain: Mapped[str] = mapped_column(primary_key=True)
+    clock: Mapped[str] = mapped_column(primary_key=True)
+    profile: Mapped[str] = mapped_column(primary_key=True)
+    tick_us: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    start_us: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    rows: Mapped[int]
+    body: Mapped[bytes]
+
+
+class CheckpointRow(Base):
+    """Detector state of a deployment: a cache of replaying its summaries."""
+
+    __tablename__ = "checkpoints"
+
+    model: Mapped[str] = mapped_column(primary_key=True)
+    domain: Mapped[str] = mapped_column(primary_key=True)
+    epoch: Mapped[int]
+    fingerprint: Mapped[str]
+    evaluated_until_us: Mapped[int]
+    saved_at: Mapped[datetime]
+    body: Mapped[bytes]
+
+
+class FindingRow(Base):
+    """What a detector saw. The unique key makes saving a replay again change nothing."""
+
+    __tablename__ = "findings"
+    __table_args__ = (
+        UniqueConstraint("model", "domain", "ts", "kind", "stream"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    model: Mapped[str]
+    domain: Mapped[str]
+    ts: Mapped[datetime]
+    onset: Mapped[datetime]
+    kind: Mapped[str]
+    stream: Mapped[str]
+    tier: Mapped[str]
+    column: Mapped[str]
+    slice: Mapped[str]
+    evidence: Mapped[float]
+    effect: Mapped[float | None]
+    detail: Mapped[str]
+
+
+class IncidentRow(Base):
+    """A problem people track: the record as JSON, and the fields it is looked up by."""
+
+    __tablename__ = "incidents"
+    __table_args__ = (
+        Index("ix_incidents_deployment", "model", "domain", "state"),
+        Index("ix_incidents_opened", "opened_at"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str]
+    domain: Mapped[str]
+    mode: Mapped[str]
+    state: Mapped[str]
+    severity: Mapped[str]
+    tier: Mapped[str]
+    opened_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    closed_at: Mapped[datetime | None]
+    record: Mapped[str]
+
+
+class IncidentChangeRow(Base):
+    """One line of the audit trail of an incident. Only ever added to."""
+
+    __tablename__ = "incident_changes"
+    __table_args__ = (
+        UniqueConstraint("incident_id", "at", "what", "author"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    incident_id: Mapped[str] = mapped_column(ForeignKey("incidents.id"))
+    at: Mapped[datetime]
+    what: Mapped[str]
+    author: Mapped[str]
+    words: Mapped[str]
+
+
+class MessageRow(Base):
+    """What is sent. The key is the webhook-id, so the same cause never makes two."""
+
+    __tablename__ = "messages"
+    __table_args__ = (Index("ix_messages_incident", "incident_id"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    type: Mapped[str]
+    model: Mapped[str]
+    domain: Mapped[str]
+    incident_id: Mapped[str]
+    tier: Mapped[str]
+    severity: Mapped[str]
+    created_at: Mapped[datetime]
+    enqueued_at: Mapped[datetime]
+    body: Mapped[str]
+
+
+class DeliveryRow(Base):
+    """A message on its way to one channel. `due_at` None: delivered or dead."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (Index("ix_deliveries_due", "due_at"),)
+
+    message_id: Mapped[str] = mapped_column(ForeignKey("messages.id"), primary_key=True)
+    channel: Mapped[str] = mapped_column(primary_key=True)
+    attempts: Mapped[int] = mapped_column(Integer)
+    due_at: Mapped[datetime | None]
+    claimed_until: Mapped[datetime | None]
+    epoch: Mapped[int]
+    delivered_at: Mapped[datetime | None]
+    dead_at: Mapped[datetime | None]
+    last_error: Mapped[str]
+
+
+class AttemptRow(Base):
+    """The delivery log: one line an attempt."""
+
+    __tablename__ = "delivery_attempts"
+    __table_args__ = (
+        Index("ix_delivery_attempts_message", "message_id"),
+        Index("ix_delivery_attempts_at", "at"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    message_id: Mapped[str] = mapped_column(ForeignKey("messages.id"))
+    channel: Mapped[str]
+    attempt: Mapped[int] = mapped_column(Integer)
+    at: Mapped[datetime]
+    outcome: Mapped[str]
+    status: Mapped[int | None]
+    duration_ms: Mapped[int]
+    words: Mapped[str]
+    next_at: Mapped[datetime | None]
+    detail: Mapped[Any] = mapped_column(Json)
+
+
+class RetrainingRow(Base):
+    """A retraining request: the record as JSON, and the fields it is looked up by."""
+
+    __tablename__ = "retraining_requests"
+    __table_args__ = (Index("ix_retraining_requests_deployment", "model", "domain"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str]
+    domain: Mapped[str]
+    incident_id: Mapped[str]
+    action: Mapped[str]
+    status: Mapped[str]
+    requested_at: Mapped[datetime]
+    record: Mapped[str]
+
+
+class RetrainingChangeRow(Base):
+    """One step of a retraining request. Only ever added to."""
+
+    __tablename__ = "retraining_changes"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    request_id: Mapped[str] = mapped_column(ForeignKey("retraining_requests.id"), index=True)
+    at: Mapped[datetime]
+    status: Mapped[str]
+    author: Mapped[str]
+    words: Mapped[str]
+
+
+class RejectionRow(Base):
+    """How many values were refused on a day, why, and one of them to look at."""
+
+    __tablename__ = "rejections"
+
+    model: Mapped[str] = mapped_column(primary_key=True)
+    domain: Mapped[str] = mapped_column(primary_key=True)
+    day: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    column: Mapped[str] = mapped_column(primary_key=True)
+    reason: Mapped[str] = mapped_column(primary_key=True)
+    count: Mapped[int]
+    example: Mapped[str]
+
+
+class SourceRow(Base):
+    """Where reading a pull source goes on: exactly behind the rows already stored."""
+
+    __tablename__ = "sources"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    epoch: Mapped[int]
+    position: Mapped[Any] = mapped_column(Json)
+    updated_at: Mapped[datetime]
