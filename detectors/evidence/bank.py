@@ -1,0 +1,429 @@
+"""All streams of one clock of one deployment: reference in, ticks in, alarms out.
+
+A bank is a value: every function returns a new one, and the old one still works. It keeps the
+ticks it has seen until the last scheduled fit at 56 days of age, then only the filter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.evidence.budget import Plan, pace_of
+from detectors.evidence.calendars import HOLIDAY_VARIANCE, around_holidays
+from detectors.evidence.design import Design
+from detectors.evidence.fleet import FleetPrior
+from detectors.evidence.grids import PHI_GRID
+from detectors.evidence.reference import learn_reference, ticks_from
+from detectors.evidence.state import ACTIVE, PHI, FilterState
+from detectors.evidence.young import (
+    FIRST_BET_US,
+    KNOWN_SCALE_US,
+    PROMISED_US,
+    REFITS_US,
+    ROW_TICK_AGE_US,
+    maturity_at,
+    refits_done,
+    shares_at,
+)
+from detectors.records import (
+    DAY_US,
+    BoolArray,
+    Budget,
+    FloatArray,
+    IntArray,
+    Maturity,
+    StreamSpec,
+    Tier,
+)
+
+# Part of every checkpoint's fingerprint: raise it when the same ticks would give other evidence.
+ENGINE_VERSION = 1
+
+WANDERING_PHI = 0.95
+WANDERING_SHARE = 0.1
+SMALLEST_VARIANCE = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Evidence of one stream over its threshold.
+
+    `evidence` is M / A, at least 1; `onset_us` the start of the tick from which the best
+    alternative has been winning; `effect` the estimated step in units of y, signed.
+    """
+
+    stream: int
+    evidence: float
+    onset_us: int
+    effect: float
+    tier: Tier
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class History:
+    """Ticks as they entered: starts_us (T,), y and v (T, K)."""
+
+    starts_us: IntArray
+    y: FloatArray
+    v: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bank:
+    """K streams and what is known of them. Build with `start_bank`, save with `to_bytes`."""
+
+    specs: tuple[StreamSpec, ...]
+    tick_us: int
+    budget: Budget
+    holidays: str | None
+    row_ticks: bool
+    scale_floor: float
+    standing_doubt: str
+    prior: FleetPrior | None
+    plan: Plan
+    ticks: int = 0
+    live: bool = False
+    first_us: int | None = None
+    until_us: int | None = None
+    last_start_us: int | None = None
+    state: FilterState | None = None
+    phi_weights: NDArray[np.float32] = field(
+        default_factory=lambda: np.empty((0, len(PHI_GRID)), np.float32)
+    )
+    alarmed: BoolArray = field(default_factory=lambda: np.empty(0, np.bool_))
+    history: tuple[History, ...] = ()
+
+    @property
+    def design(self) -> Design:
+        return Design(0 if self.row_ticks else self.tick_us)
+
+    @property
+    def age_us(self) -> int:
+        """Span of event time of the rows seen, the reference included."""
+        if self.first_us is None or self.until_us is None:
+            return 0
+        return self.until_us - self.first_us
+
+    @property
+    def maturity(self) -> Maturity:
+        return maturity_at(self.age_us)
+
+    @property
+    def guaranteed(self) -> bool:
+        """Whether the false-alarm budget is promised at this moment."""
+        return not self.why_not
+
+    @property
+    def why_not(self) -> str:
+        """Why the budget is not promised, in words; empty where it is."""
+        doubts = []
+        if self.row_ticks:
+            doubts.append("ticks are row counts, so no rate in time can be promised")
+        elif self.age_us < PROMISED_US:
+            days = self.age_us / DAY_US
+            doubts.append(f"only {days:.1f} days of event time so far; the budget needs 14")
+        if self.standing_doubt:
+            doubts.append(self.standing_doubt)
+        wandering = self.wandering
+        if wandering.any():
+            doubts.append(
+                f"the reference is too short or the series wanders: {int(wandering.sum())} of "
+                f"{len(self.specs)} streams remember more than {WANDERING_PHI:.2f} from tick to "
+                "tick; use a longer tick or a longer reference"
+            )
+        return "; ".join(doubts)
+
+    @property
+    def wandering(self) -> BoolArray:
+        """Streams (K,) of near-unit-root memory, where they hold over a tenth of their tier.
+
+        Below that share, even ten times the promised rate on them only doubles the total.
+        """
+        none = np.zeros(len(self.specs), np.bool_)
+        if self.state is None:
+            return none
+        betting = (self.state.model[:, ACTIVE] > 0) & (self.plan.weight > 0)
+        wanders = (self.state.model[:, PHI] >= WANDERING_PHI) & betting
+        counted = none.copy()
+        for row in np.unique(self.plan.tier):
+            of_tier = self.plan.tier == row
+            total = self.plan.weight[of_tier & betting].sum()
+            if self.plan.weight[of_tier & wanders].sum() > WANDERING_SHARE * total:
+                counted |= of_tier & wanders
+        return counted
+
+    def to_bytes(self) -> bytes:
+        """The whole bank as MessagePack; `from_bytes` gives back the same bits."""
+        from detectors.evidence.checkpoint import encode
+
+        return encode(self)
+
+    @staticmethod
+    def from_bytes(blob: bytes) -> Bank:
+        """Raises ValueError for bytes that are damaged or of another engine version."""
+        from detectors.evidence.checkpoint import decode
+
+        return decode(blob)
+
+
+def start_bank(
+    specs: Sequence[StreamSpec],
+    *,
+    tick_us: int,
+    budget: Budget,
+    holidays: str | None = None,
+    row_ticks: bool = False,
+    scale_floor: float = 0.9,
+    why_not: str = "",
+    prior: FleetPrior | None = None,
+) -> Bank:
+    """A bank that has seen nothing.
+
+    `row_ticks` (or `tick_us` 0) says that ticks are row counts. `scale_floor` bounds s from
+    below; .3 suits sampling variances that are guesses. `why_not` is a standing reason against
+    the promise, such as a failed back-test. A `prior` of another tick length is refused.
+    Raises ValueError for a negative tick, a bad weight, or an unknown holiday calendar.
+    """
+    if tick_us < 0:
+        msg = f"a tick of {tick_us} us; give a positive length, or 0 for ticks of rows"
+        raise ValueError(msg)
+    if prior is not None and prior.tick_us != tick_us:
+        msg = f"a fleet prior of {prior.tick_us} us ticks cannot serve ticks of {tick_us} us"
+        raise ValueError(msg)
+    if holidays is not None:
+        around_holidays(np.zeros(1, np.int64), holidays)
+    return Bank(
+        specs=tuple(specs),
+        tick_us=tick_us,
+        budget=budget,
+        holidays=holidays,
+        row_ticks=row_ticks or tick_us == 0,
+        scale_floor=scale_floor,
+        standing_doubt=why_not,
+        prior=prior,
+        plan=Plan.of(specs, budget),
+        alarmed=np.zeros(len(specs), np.bool_),
+    )
+
+
+def prime(bank: Bank, starts_us: IntArray, y: FloatArray, v: FloatArray) -> Bank:
+    """Take in reference ticks: starts_us (T,), y and v (T, K), in order, v infinite where empty.
+
+    Nothing is bet on them. From 48 hours of age the streams are fitted.
+    Raises ValueError for shapes that disagree, ticks out of order, or a bank already live.
+    """
+    if bank.live:
+        msg = "this bank already follows live ticks; start a new one for a new reference"
+        raise ValueError(msg)
+    starts_us, y, v = checked_ticks(bank, starts_us, y, v)
+    if not len(starts_us):
+        return bank
+    taken = _aged(bank, starts_us, y, v, len(starts_us))
+    taken = replace(taken, history=(*bank.history, History(starts_us, y, v)))
+    return _refit(taken) if taken.age_us >= FIRST_BET_US else taken
+
+
+def advance(
+    bank: Bank, start_us: int, y: FloatArray, v: FloatArray
+) -> tuple[Bank, tuple[Alarm, ...]]:
+    """Judge one live tick: y and v (K,). Returns the next bank and the alarms of this tick.
+
+    Ticks that were never given count as empty ones. Raises ValueError for a tick that does not
+    lie after the last live one.
+    """
+    y, v = np.asarray(y, np.float64), np.asarray(v, np.float64)
+    after, found = advance_block(bank, np.array([start_us], np.int64), y[None], v[None])
+    return after, tuple(alarm for _, alarm in found)
+
+
+def advance_block(
+    bank: Bank, starts_us: IntArray, y: FloatArray, v: FloatArray
+) -> tuple[Bank, tuple[tuple[int, Alarm], ...]]:
+    """Judge live ticks one after another, as `advance` would, in compiled code.
+
+    starts_us (T,), y and v (T, K). Returns the next bank and (tick index, alarm) pairs.
+    """
+    starts_us, y, v = checked_ticks(bank, starts_us, y, v)
+    found: list[tuple[int, Alarm]] = []
+    done = 0
+    while done < len(starts_us):
+        ages = _ages(bank, starts_us[done:], y[done:], v[done:])
+        count = _until_refit(bank, ages)
+        part = slice(done, done + count)
+        bank, alarms = _follow(bank, starts_us[part], y[part], v[part], ages[:count])
+        found += [(done + tick, alarm) for tick, alarm in alarms]
+        done += count
+    return bank, tuple(found)
+
+
+def _follow(
+    bank: Bank, starts_us: IntArray, y: FloatArray, v: FloatArray, ages: IntArray
+) -> tuple[Bank, list[tuple[int, Alarm]]]:
+    """Ticks between two scheduled fits, and the fit that falls due with the last of them."""
+    from detectors.evidence.filter import follow
+
+    alarms: list[tuple[int, Alarm]] = []
+    state, alarmed = bank.state, bank.alarmed
+    if state is not None:
+        state, alarmed = state.copy(), alarmed.copy()
+        ticks = ticks_from(
+            bank.design,
+            starts_us,
+            y,
+            v,
+            before_us=bank.last_start_us,
+            count_before=bank.ticks,
+        )
+        betting = bank.plan.betting(shares_at(ages, fleet=bank.prior is not None))
+        for tick, stream, evidence, onset_us, effect in follow(
+            state, ticks, betting, pace_of(bank.design)
+        ):
+            tier = bank.specs[stream].stream.tier
+            alarms.append((tick, Alarm(stream, evidence, onset_us, effect, tier)))
+            alarmed[stream] = True
+    keeps = refits_done(bank.age_us) < len(REFITS_US)
+    after = _aged(bank, starts_us, y, v, len(starts_us))
+    after = replace(
+        after,
+        live=True,
+        state=state,
+        alarmed=alarmed,
+        history=(*bank.history, History(starts_us, y, v)) if keeps else (),
+    )
+    if refits_done(after.age_us) > refits_done(bank.age_us):
+        after = _refit(after)
+    return after, alarms
+
+
+def _refit(bank: Bank) -> Bank:
+    """Fit every stream on all ticks so far and run the filter through them again.
+
+    Evidence, muting and runs go on as they were. After 14 days a stream that has alarmed keeps
+    its fit: its history holds a change, which a fit would take for long memory.
+    """
+    starts_us = np.concatenate([part.starts_us for part in bank.history])
+    y = np.concatenate([part.y for part in bank.history])
+    v = np.concatenate([part.v for part in bank.history])
+    young = bank.age_us < KNOWN_SCALE_US
+    before = bank.state
+    learnt = learn_reference(
+        bank.design,
+        ticks_from(bank.design, starts_us, y, v),
+        pace=pace_of(bank.design),
+        delta_min=bank.plan.delta_min,
+        scale_floor=1.0 if young else bank.scale_floor,
+        scale_ceiling=1.0 if young else math.inf,
+        names=[spec.stream.id for spec in bank.specs],
+        prior=bank.prior,
+    )
+    state, weights, alarmed = learnt.state, learnt.phi_weights, bank.alarmed
+    if before is not None:
+        settled = refits_done(bank.age_us) > refits_done(PROMISED_US)
+        alarmed = bank.alarmed if settled else np.zeros_like(bank.alarmed)
+        state = replace(
+            state,
+            wealth=before.wealth,
+            onset=before.onset,
+            runs=before.runs,
+            muted_until=before.muted_until,
+        )
+        state = _mixed(state, before, alarmed)
+        weights = np.where(alarmed[:, None], bank.phi_weights, weights)
+    last = refits_done(bank.age_us) == len(REFITS_US)
+    joined = () if last else (History(starts_us, y, v),)
+    return replace(bank, state=state, phi_weights=weights, alarmed=alarmed, history=joined)
+
+
+def _mixed(new: FilterState, old: FilterState, keep: BoolArray) -> FilterState:
+    """`new`, with the streams of `keep` (K,) taken from `old`."""
+    if not keep.any():
+        return new
+    before = old.arrays()
+    mixed = {}
+    for name, array in new.arrays().items():
+        mixed[name] = np.where(keep.reshape(-1, *[1] * (array.ndim - 1)), before[name], array)
+    return replace(new, **mixed)
+
+
+def _until_refit(bank: Bank, ages: IntArray) -> int:
+    """How many ticks go by up to and with the one that makes the next fit due."""
+    done = refits_done(bank.age_us)
+    if done == len(REFITS_US):
+        return len(ages)
+    due = np.flatnonzero(ages >= REFITS_US[done])
+    return int(due[0]) + 1 if due.size else len(ages)
+
+
+def _spans(bank: Bank, starts_us: IntArray) -> tuple[IntArray, int]:
+    """Where ticks begin on the clock of age, and how long one is on it."""
+    if bank.row_ticks:
+        return (bank.ticks + np.arange(len(starts_us))) * ROW_TICK_AGE_US, ROW_TICK_AGE_US
+    return starts_us, bank.tick_us
+
+
+def _ages(bank: Bank, starts_us: IntArray, y: FloatArray, v: FloatArray) -> IntArray:
+    """Age (T,) after each tick: from the first data ever to the latest so far."""
+    begins, length = _spans(bank, starts_us)
+    seen = (np.isfinite(y) & np.isfinite(v)).any(axis=1) | (y.shape[1] == 0)
+    nothing = np.iinfo(np.int64).min
+    until = np.maximum.accumulate(np.where(seen, begins + length, nothing))
+    if bank.until_us is not None:
+        until = np.maximum(until, bank.until_us)
+    first = bank.first_us
+    if first is None:
+        if not seen.any():
+            return np.zeros(len(starts_us), np.int64)
+        first = int(begins[seen.argmax()])
+    return np.where(until == nothing, 0, until - first).astype(np.int64)
+
+
+def _aged(bank: Bank, starts_us: IntArray, y: FloatArray, v: FloatArray, count: int) -> Bank:
+    """The bank with its clocks moved past these ticks."""
+    begins, length = _spans(bank, starts_us)
+    seen = np.flatnonzero((np.isfinite(y) & np.isfinite(v)).any(axis=1) | (y.shape[1] == 0))
+    first, until = bank.first_us, bank.until_us
+    if seen.size:
+        first = int(begins[seen[0]]) if first is None else first
+        latest = int(begins[seen[-1]]) + length
+        until = latest if until is None else max(until, latest)
+    return replace(
+        bank,
+        ticks=bank.ticks + count,
+        first_us=first,
+        until_us=until,
+        last_start_us=int(starts_us[-1]),
+    )
+
+
+def checked_ticks(
+    bank: Bank, starts_us: IntArray, y: FloatArray, v: FloatArray
+) -> tuple[IntArray, FloatArray, FloatArray]:
+    """Copies with shapes and order checked, holidays and the smallest variance applied."""
+    starts_us = np.array(starts_us, np.int64)
+    y, v = np.array(y, np.float64), np.array(v, np.float64)
+    expected = (len(starts_us), len(bank.specs))
+    if y.shape != expected or v.shape != expected:
+        msg = f"y is {y.shape} and v {v.shape}; {expected[0]} ticks of {expected[1]} streams fit"
+        raise ValueError(msg)
+    if np.any(v < 0):
+        msg = "a sampling variance below 0; give infinity where a tick has no data"
+        raise ValueError(msg)
+    if not bank.row_ticks and len(starts_us):
+        before = bank.last_start_us if bank.live or bank.ticks else None
+        steps = np.diff(starts_us)
+        late_first = bank.live and before is not None and starts_us[0] <= before
+        if late_first or np.any(steps <= 0):
+            msg = "ticks must come in order, each start after the last one; sort them first"
+            raise ValueError(msg)
+    seen = np.isfinite(y) & np.isfinite(v)
+    v = np.where(seen, np.maximum(v, SMALLEST_VARIANCE), np.inf)
+    y = np.where(seen, y, 0.0)
+    if bank.holidays is not None and not bank.row_ticks and len(starts_us):
+        near = around_holidays(starts_us, bank.holidays)
+        v = np.where(near[:, None], v * HOLIDAY_VARIANCE, v)
+    return starts_us, y, v

@@ -1,0 +1,396 @@
+"""The filter that keeps learning, and the evidence it produces, stream by stream.
+
+State per stream is [u, b]: autoregressive noise and season coefficients, the level among them a
+slow random walk. One compiled step serves a whole history and a single tick alike, so both give
+the same bits. After the reference the filter goes on learning b from innovations clipped at 3
+sd, and two trackers widen z when its scale or its autocorrelation grows past the reference's:
+f² for scale, λ for autocorrelation (long-run over short-run variance, after Newey and West,
+1987, with an exponential window).
+
+Evidence is Shiryaev–Roberts wealth with budget injection (see `budget.py`), one account for each
+alternative shift. Everything compiled lives in this file, because a compiled cache notices only
+changes of the file it belongs to.
+
+While a stream is muted after an alarm its evidence stands still and the clip is 6 sd, so that it
+settles on the new level. An empty tick only predicts.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from detectors.evidence.grids import ALTERNATIVES
+from detectors.evidence.state import (
+    ACTIVE,
+    C_REF,
+    DECAYED,
+    DELTA_MIN,
+    GATE,
+    LONG,
+    MOVED,
+    NOISE,
+    PHI,
+    RESET,
+    RESPONSE,
+    RUN,
+    SCALE2,
+    SHORT,
+    WALK,
+    WEIGHED,
+    Betting,
+    C,
+    FilterState,
+    Pace,
+    Ticks,
+)
+from detectors.records import HOUR_US, FloatArray
+
+# Degrees of freedom of innovations; the cube in `student_t_evalue` is (NU + 1) / 2.
+NU = 5.0
+SMALLEST_GATE = 0.02
+CLIP_SD = 3.0
+MUTED_CLIP_SD = 6.0
+SPIKE2 = 9.0
+SMALLEST_C = 0.3
+SMALLEST_SHORT = 0.2
+FARTHEST_SD = 1e6
+RICHEST = 1e9
+LONGEST_RUN = 1e30
+
+
+def learn(state: FilterState, ticks: Ticks, pace: Pace) -> FloatArray:
+    """Run the reference through `state` in place; returns z (T, K), NaN where there was no data.
+
+    Trackers start from the last three quarters of the ticks. Nothing is bet.
+    """
+    z = np.full(ticks.y.shape, np.nan)
+    if ticks.y.size:
+        _learn(
+            ticks.clock_us,
+            ticks.skipped,
+            ticks.columns,
+            ticks.y,
+            ticks.v,
+            pace.sum_decay,
+            state.mean,
+            state.cov,
+            state.model,
+            state.track,
+            state.seen_until,
+            z,
+        )
+    return z
+
+
+def follow(
+    state: FilterState,
+    ticks: Ticks,
+    betting: Betting,
+    pace: Pace,
+    z: FloatArray | None = None,
+    widening: FloatArray | None = None,
+    wealth: FloatArray | None = None,
+) -> list[tuple[int, int, float, int, float]]:
+    """Run live ticks through `state` in place; returns (tick, stream, M/A, onset us, effect).
+
+    Sorted by tick, then stream. z, widening and wealth (T, K), where given, receive the raw
+    standardised innovation, f√λ and the stream's evidence before any reset.
+    """
+    if not ticks.y.size:
+        return []
+    none = np.empty((0, 0))
+    alarms = _follow(
+        ticks.start_us,
+        ticks.clock_us,
+        ticks.skipped,
+        ticks.columns,
+        ticks.y,
+        ticks.v,
+        betting.weight,
+        betting.threshold,
+        betting.tier,
+        betting.share,
+        pace.scale_rate,
+        pace.correlation_rate,
+        pace.sum_decay,
+        pace.tick_hours,
+        pace.longest_hours,
+        pace.mute_us,
+        state.mean,
+        state.cov,
+        state.model,
+        state.track,
+        state.wealth,
+        state.onset,
+        state.runs,
+        state.muted_until,
+        state.seen_until,
+        ALTERNATIVES,
+        none if z is None else z,
+        none if widening is None else widening,
+        none if wealth is None else wealth,
+    )
+    return sorted(alarms)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def inject(wealth: float, injection: float, evalue: float) -> float:
+    """One Shiryaev–Roberts step: what was there and what is put in, times the bet's return."""
+    return (wealth + injection) * evalue
+
+
+@njit(cache=True, nogil=True, inline="always")
+def restart(run: float, evalue: float) -> float:
+    """One CUSUM step in product form: a run that has lost everything starts again at 1."""
+    return max(run, 1.0) * evalue
+
+
+@njit(cache=True, nogil=True, inline="always")
+def student_t_evalue(z: float, shift: float, gate: float) -> float:
+    """Likelihood ratio of a t5 moved by `shift` against one moved by `gate` to the same side.
+
+    Over all t5 nulls with |location| ≤ gate its expectation is at most 1. It redescends: one
+    wild tick is worth no more than the largest alternative expects.
+    """
+    edge = z - gate if shift > 0.0 else z + gate
+    away = z - shift
+    ratio = (NU + edge * edge) / (NU + away * away)
+    return ratio * ratio * ratio
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc"})
+def _project(cov, h, out):  # type: ignore[no-untyped-def]
+    """P·h for a packed lower triangle into out; returns h'P·h."""
+    n = h.shape[0]
+    out[:] = 0.0
+    at = 0
+    for i in range(n):
+        hi = h[i]
+        total = cov[at + i] * hi
+        for j in range(i):
+            p = cov[at + j]
+            total += p * h[j]
+            out[j] += p * hi
+        out[i] += total
+        at += i + 1
+    spread = 0.0
+    for i in range(n):
+        spread += h[i] * out[i]
+    return spread
+
+
+@njit(cache=True, nogil=True)
+def _correct(mean, cov, ph, s, e, clipped):  # type: ignore[no-untyped-def]
+    """Kalman update: u moves by the innovation, the season by its clipped value."""
+    n = mean.shape[0]
+    mean[0] += ph[0] / s * e
+    for i in range(1, n):
+        mean[i] += ph[i] / s * clipped
+    at = 0
+    for i in range(n):
+        gain = ph[i] / s
+        for j in range(i + 1):
+            cov[at + j] -= gain * ph[j]
+        at += i + 1
+
+
+@njit(cache=True, nogil=True)
+def _predict(mean, cov, model, walk):  # type: ignore[no-untyped-def]
+    """One tick ahead: u decays by φ, the level's variance grows by `walk`."""
+    phi = model[PHI]
+    mean[0] *= phi
+    cov[0] = phi * phi * cov[0] + model[NOISE]
+    at = 1
+    for i in range(1, mean.shape[0]):
+        cov[at] *= phi
+        at += i + 1
+    cov[2] += walk
+
+
+@njit(cache=True, nogil=True)
+def _seen(y, v):  # type: ignore[no-untyped-def]
+    return math.isfinite(y) and math.isfinite(v)
+
+
+@njit(cache=True, nogil=True)
+def _clip(x, limit):  # type: ignore[no-untyped-def]
+    return min(max(x, -limit), limit)
+
+
+@njit(cache=True, nogil=True)
+def _learn(clock, skipped, columns, y, v, rho, mean, cov, model, track, seen_until, z_out):  # type: ignore[no-untyped-def]
+    ticks, streams = y.shape
+    n = mean.shape[1]
+    h = np.ones(n)
+    ph = np.empty(n)
+    widest = 1.0 / (1.0 - rho * rho)
+    for k in range(streams):
+        squares = 0.0
+        long_run = 0.0
+        short_run = 0.0
+        counted = 0
+        decayed = 0.0
+        for t in range(ticks):
+            for _ in range(skipped[t]):
+                _predict(mean[k], cov[k], model[k], 0.0)
+            if _seen(y[t, k], v[t, k]):
+                seen_until[k] = clock[t]
+                h[1:] = columns[t]
+                known = v[t, k] * model[k, SCALE2]
+                s = max(_project(cov[k], h, ph), 0.0) + known
+                e = y[t, k]
+                for i in range(n):
+                    e -= h[i] * mean[k, i]
+                sd = math.sqrt(s)
+                e = _clip(e, FARTHEST_SD * sd)
+                z = e / sd
+                z_out[t, k] = z
+                clipped = _clip(z, CLIP_SD)
+                decayed = rho * decayed + clipped
+                if t >= ticks // 4:
+                    squares += min(z * z, SPIKE2)
+                    long_run += min(decayed * decayed, SPIKE2 * widest)
+                    short_run += clipped * clipped
+                    counted += 1
+                _correct(mean[k], cov[k], ph, s, e, _clip(e, CLIP_SD * sd))
+            _predict(mean[k], cov[k], model[k], 0.0)
+        if counted > 0:
+            track[k, C_REF] = max(squares / counted, SMALLEST_C)
+            track[k, LONG] = long_run / counted
+            track[k, SHORT] = max(short_run / counted, SMALLEST_SHORT)
+        else:
+            track[k, C_REF] = 1.0
+            track[k, LONG] = widest
+            track[k, SHORT] = 1.0
+        track[k, C] = track[k, C_REF]
+        track[k, DECAYED] = decayed
+
+
+@njit(cache=True, nogil=True)
+def _widen(track, z, scale_rate, correlation_rate, rho):  # type: ignore[no-untyped-def]
+    """f√λ from what was known before this tick; then learn from z."""
+    f2 = max(1.0, track[C] / track[C_REF])
+    track[C] += scale_rate * (min(z * z, SPIKE2 * f2) - track[C])
+    f = math.sqrt(f2)
+    clipped = _clip(z / f, CLIP_SD)
+    narrow = 1.0 - rho * rho
+    lam = max(1.0, track[LONG] * narrow / track[SHORT])
+    track[DECAYED] = rho * track[DECAYED] + clipped
+    squared = min(track[DECAYED] * track[DECAYED], SPIKE2 * lam / narrow)
+    track[LONG] += correlation_rate * (squared - track[LONG])
+    track[SHORT] += correlation_rate * (clipped * clipped - track[SHORT])
+    return f * math.sqrt(lam)
+
+
+@njit(cache=True, nogil=True)
+def _follow(  # type: ignore[no-untyped-def]
+    start,
+    clock,
+    skipped,
+    columns,
+    y,
+    v,
+    weight,
+    threshold,
+    tier,
+    share,
+    scale_rate,
+    correlation_rate,
+    rho,
+    tick_hours,
+    longest_hours,
+    mute_us,
+    mean,
+    cov,
+    model,
+    track,
+    wealth,
+    onset,
+    runs,
+    muted_until,
+    seen_until,
+    alternatives,
+    z_out,
+    widening_out,
+    wealth_out,
+):
+    ticks, streams = y.shape
+    n = mean.shape[1]
+    count = alternatives.shape[0]
+    h = np.ones(n)
+    ph = np.empty(n)
+    alarms = [(0, 0, 0.0, np.int64(0), 0.0)]
+    alarms.clear()
+    for k in range(streams):
+        phi = model[k, PHI]
+        for t in range(ticks):
+            for _ in range(skipped[t]):
+                _predict(mean[k], cov[k], model[k], model[k, WALK])
+                for j in range(count):
+                    runs[k, j, RESPONSE] *= phi
+            if _seen(y[t, k], v[t, k]):
+                h[1:] = columns[t]
+                known = v[t, k] * model[k, SCALE2]
+                s = max(_project(cov[k], h, ph), 0.0) + known
+                e = y[t, k]
+                for i in range(n):
+                    e -= h[i] * mean[k, i]
+                sd = math.sqrt(s)
+                e = _clip(e, FARTHEST_SD * sd)
+                raw = e / sd
+                wide = _widen(track[k], raw, scale_rate, correlation_rate, rho)
+                muted = clock[t] < muted_until[k]
+                limit = MUTED_CLIP_SD if muted else CLIP_SD
+                _correct(mean[k], cov[k], ph, s, e, _clip(e, limit * sd))
+                hours = tick_hours
+                if 0 <= seen_until[k] < clock[t]:
+                    hours = min((clock[t] - seen_until[k]) / HOUR_US, longest_hours)
+                seen_until[k] = clock[t]
+                if not muted:
+                    z = raw / wide
+                    gate = max(SMALLEST_GATE, model[k, GATE] / (sd * wide))
+                    injection = hours * weight[k] * share[t, tier[k]] * model[k, ACTIVE] / count
+                    total = 0.0
+                    best = 0
+                    for j in range(count):
+                        evalue = student_t_evalue(z, alternatives[j], gate)
+                        grown = inject(wealth[k, j], injection, evalue)
+                        wealth[k, j] = min(grown, RICHEST * threshold[k])
+                        total += wealth[k, j]
+                        if wealth[k, j] > wealth[k, best]:
+                            best = j
+                        _extend(runs[k, j], onset[k], j, start[t], evalue, e, s * wide * wide)
+                        runs[k, j, RESPONSE] += ph[0] / s * (1.0 - runs[k, j, RESPONSE])
+                    if wealth_out.shape[0] > 0:
+                        wealth_out[t, k] = total
+                    if total >= threshold[k]:
+                        effect = runs[k, best, MOVED] / max(runs[k, best, WEIGHED], 1e-30)
+                        if abs(effect) >= model[k, DELTA_MIN]:
+                            alarms.append((t, k, total / threshold[k], onset[k, best], effect))
+                            wealth[k] = 0.0
+                            runs[k] = 0.0
+                            cov[k, 2] += model[k, RESET]
+                            muted_until[k] = clock[t] + mute_us
+                if z_out.shape[0] > 0:
+                    z_out[t, k] = raw
+                if widening_out.shape[0] > 0:
+                    widening_out[t, k] = wide
+            _predict(mean[k], cov[k], model[k], model[k, WALK])
+            for j in range(count):
+                runs[k, j, RESPONSE] *= phi
+    return alarms
+
+
+@njit(cache=True, nogil=True)
+def _extend(run, onset, j, start, evalue, e, variance):  # type: ignore[no-untyped-def]
+    """One CUSUM step, and the generalised least squares sums of the step since its onset."""
+    if run[RUN] <= 1.0:
+        run[:] = 0.0
+        onset[j] = start
+    run[RUN] = min(restart(float(run[RUN]), evalue), LONGEST_RUN)
+    shown = 1.0 - run[RESPONSE]
+    run[MOVED] += shown * e / variance
+    run[WEIGHED] += shown * shown / variance
