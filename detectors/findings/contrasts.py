@@ -1,0 +1,256 @@
+"""Every number a diagnosis is read from, measured once on a reference and a current window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from detectors.findings.calibration import calibration_change, logistic
+from detectors.findings.decomposition import decompose
+from detectors.findings.label_shift import (
+    black_box_rate,
+    covariate_weighted_rate,
+    importance_weights,
+    log_odds,
+)
+from detectors.findings.localisation import localise
+from detectors.findings.rows import CURRENT_ROWS, REFERENCE_ROWS, draw_rows
+from detectors.findings.scoring_layer import score_given_inputs
+from detectors.findings.two_sample import TwoSample, encode, two_sample, within_class_auc
+from detectors.records import BoolArray, FloatArray, Schema, Task, Window
+from detectors.schema.check import (
+    ABSENT,
+    ALL_NULL,
+    CONSTANT,
+    MISSING,
+    PARENT,
+    RENAME,
+    RETYPED,
+    SWAP,
+    UNIT,
+    ZERO_FILL,
+    SchemaCheck,
+)
+from detectors.transfer.loss import loss_of
+
+FEWEST_ROWS = 200
+FEWEST_MINORITY = 20
+ABSENCE = frozenset({MISSING, ALL_NULL, ABSENT, CONSTANT})
+MISMATCH = frozenset({RETYPED, UNIT, RENAME, SWAP, PARENT, ZERO_FILL})
+NAN = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Contrasts:
+    """Reference against current. NaN: could not be measured (no score, no labels, no spread).
+
+    AUCs are of the two-sample classifier. Changes of rates and intercepts are in log odds
+    (regression: reference sd), `score_shift` in reference sd, losses in loss units, `_z` in
+    standard errors.
+    """
+
+    task: Task
+    rows_ref: int = 0
+    rows_cur: int = 0
+    labels_ref: int = 0
+    labels_cur: int = 0
+    absent: tuple[SchemaCheck, ...] = ()
+    mismatched: tuple[SchemaCheck, ...] = ()
+    inputs_auc: float = NAN
+    carriers: tuple[str, ...] = ()
+    score_shift: float = NAN
+    score_slope: float = NAN
+    score_move: float = NAN
+    score_move_z: float = NAN
+    within_class_auc: float = NAN
+    loss_ref: float = NAN
+    loss_cur: float = NAN
+    loss_z: float = NAN
+    concept: float = NAN
+    concept_z: float = NAN
+    rate_change: float = NAN
+    rate_change_se: float = NAN
+    black_box_change: float = NAN
+    black_box_se: float = NAN
+    weighted_change: float = NAN
+    intercept_change: float = NAN
+    intercept_z: float = NAN
+    slope_change: float = NAN
+    slope_z: float = NAN
+    ranking_change: float = NAN
+    ranking_z: float = NAN
+    local_z: float = NAN
+    local_column: str = ""
+    local_cell: str = ""
+
+    @property
+    def has_inputs(self) -> bool:
+        return not np.isnan(self.inputs_auc)
+
+    @property
+    def has_labels(self) -> bool:
+        return not np.isnan(self.loss_z)
+
+    @property
+    def loss_change(self) -> float:
+        return self.loss_cur - self.loss_ref
+
+
+def measure(
+    reference: Window,
+    current: Window,
+    schema: Schema,
+    *,
+    checks: tuple[SchemaCheck, ...] = (),
+    design_effect: float = 1.0,
+    seed: int = 0,
+) -> Contrasts:
+    """All contrasts that the columns, scores and labels at hand allow.
+
+    At most 6,000 reference and 5,000 current rows are looked at. Standard errors are widened
+    by the square root of `design_effect` (1 = independent rows). Fewer than 200 rows in
+    either window leave everything but the checks unmeasured; fewer than 200 labels, or 20 of
+    the rarer class, leave what needs labels unmeasured.
+    """
+    found = Contrasts(
+        schema.task,
+        reference.rows,
+        current.rows,
+        _labels(reference),
+        _labels(current),
+        absent=tuple(c for c in checks if c.check in ABSENCE),
+        mismatched=tuple(c for c in checks if c.check in MISMATCH),
+    )
+    if min(reference.rows, current.rows) < FEWEST_ROWS:
+        return found
+    before = draw_rows(reference, REFERENCE_ROWS, seed)
+    now = draw_rows(current, CURRENT_ROWS, seed + 1)
+    if min(before.rows, now.rows) < FEWEST_ROWS:
+        return found
+    encoded = encode(before, now, schema)
+    two = two_sample(before, now, schema, seed=seed, encoded=encoded)
+    found = replace(found, inputs_auc=two.auc, carriers=two.carriers)
+    widen = float(np.sqrt(max(design_effect, 1.0)))
+    found = _with_scores(found, before, now, encoded[0], widen, seed)
+    return _with_labels(found, before, now, schema, two, widen, seed)
+
+
+def _with_scores(
+    found: Contrasts, before: Window, now: Window, X: FloatArray, widen: float, seed: int
+) -> Contrasts:
+    """What scores say without labels: same inputs, same score? And did they move at all?"""
+    if before.score is None or now.score is None:
+        return found
+    kept_ref, kept_cur = np.isfinite(before.score), np.isfinite(now.score)
+    if min(kept_ref.sum(), kept_cur.sum()) < FEWEST_ROWS:
+        return found
+    score_ref = working_score(found.task, before.score[kept_ref])
+    score_cur = working_score(found.task, now.score[kept_cur])
+    layer = score_given_inputs(
+        X[np.concatenate([kept_ref, kept_cur])], score_ref, score_cur, seed=seed
+    )
+    spread = float(np.std(score_ref))
+    move = float(score_cur.mean() - score_ref.mean())
+    error = float(np.sqrt(score_ref.var() / len(score_ref) + score_cur.var() / len(score_cur)))
+    return replace(
+        found,
+        score_shift=layer.shift,
+        score_slope=layer.slope,
+        score_move=move / spread if spread > 0 else NAN,
+        score_move_z=move / error / widen if error > 0 else NAN,
+    )
+
+
+def _with_labels(
+    found: Contrasts,
+    before: Window,
+    now: Window,
+    schema: Schema,
+    two: TwoSample,
+    widen: float,
+    seed: int,
+) -> Contrasts:
+    """What needs scores and labels on the same rows."""
+    rows_ref, rows_cur = labelled(before), labelled(now)
+    if min(rows_ref.sum(), rows_cur.sum()) < FEWEST_ROWS:
+        return found
+    before, now = before.take(rows_ref), now.take(rows_cur)
+    assert before.score is not None
+    assert before.label is not None
+    assert now.score is not None
+    assert now.label is not None
+    y_ref, y_cur = before.label, now.label
+    if schema.task is not Task.REGRESSION and fewest_of(y_ref, y_cur) < FEWEST_MINORITY:
+        return found
+    two = TwoSample(two.reference[rows_ref], two.current[rows_cur], two.auc)
+    z_ref = working_score(schema.task, before.score)
+    z_cur = working_score(schema.task, now.score)
+
+    loss_ref = loss_of(schema.task, before.score, y_ref)
+    loss_cur = loss_of(schema.task, now.score, y_cur)
+    terms = decompose(loss_ref, two.reference, loss_cur, two.current, seed=seed)
+    loss_se = float(np.sqrt(loss_ref.var() / len(y_ref) + loss_cur.var() / len(y_cur))) * widen
+    change = calibration_change(schema.task, z_ref, y_ref, z_cur, y_cur)
+    place = localise(
+        before, now, schema, change.residual_ref, change.residual_cur, design_effect=widen**2
+    )
+    found = replace(
+        found,
+        loss_ref=terms.reference,
+        loss_cur=terms.current,
+        loss_z=(terms.current - terms.reference) / loss_se if loss_se > 0 else 0.0,
+        concept=terms.concept,
+        concept_z=terms.concept_z / widen,
+        intercept_change=change.intercept,
+        intercept_z=change.intercept_z / widen,
+        slope_change=change.slope,
+        slope_z=change.slope_z / widen,
+        ranking_change=change.ranking,
+        ranking_z=change.ranking_z / widen,
+        local_z=place.z,
+        local_column=place.column,
+        local_cell=place.cell,
+    )
+    if schema.task is not Task.BINARY:
+        return found
+    p_ref, p_cur = float(y_ref.mean()), float(y_cur.mean())
+    rate = black_box_rate(z_ref, y_ref, z_cur, seed=seed)
+    line, _ = logistic(z_ref, y_ref, importance_weights(two.reference))
+    weighted = covariate_weighted_rate((float(line[0]), float(line[1])), z_cur)
+    error = np.sqrt(1 / (len(y_ref) * p_ref * (1 - p_ref)) + 1 / (len(y_cur) * p_cur * (1 - p_cur)))
+    return replace(
+        found,
+        within_class_auc=within_class_auc(two, y_ref, y_cur),
+        rate_change=log_odds(p_cur) - log_odds(p_ref),
+        rate_change_se=float(error) * widen,
+        black_box_change=rate.change,
+        black_box_se=rate.change_se * widen,
+        weighted_change=log_odds(min(max(weighted, 1e-6), 1 - 1e-6)) - log_odds(p_ref),
+    )
+
+
+def working_score(task: Task, score: FloatArray) -> FloatArray:
+    """Log odds of a probability, or a regression's value as it is."""
+    if task is Task.REGRESSION:
+        return score
+    p = np.clip(score, 1e-6, 1 - 1e-6)
+    odds: FloatArray = np.log(p) - np.log1p(-p)
+    return odds
+
+
+def labelled(window: Window) -> BoolArray:
+    """Rows (n,) with both a score and a label."""
+    if window.score is None or window.label is None:
+        return np.zeros(window.rows, np.bool_)
+    both: BoolArray = np.isfinite(window.score) & np.isfinite(window.label)
+    return both
+
+
+def fewest_of(*labels: FloatArray) -> int:
+    """Rows of the rarer class, in the window where it is rarest."""
+    return min(int(min((y == 1).sum(), (y == 0).sum())) for y in labels)
+
+
+def _labels(window: Window) -> int:
+    return int(labelled(window).sum())

@@ -1,0 +1,189 @@
+"""From contrasts to one mode and its runner-up: an ordered list, first match wins.
+
+Every condition answers with a closeness: 1 where it holds, below 1 by how far it misses. That
+makes the list readable as rules and names the runner-up: the other mode whose rule also holds or
+comes closest. The order and the cut-offs were tuned on single faults injected into real tables
+(`benchmarks/faults/confusion.py` repeats the measurement); they are engineering values,
+not derived.
+"""
+
+from __future__ import annotations
+
+import math
+
+from detectors.findings.contrasts import Contrasts
+from detectors.records import Mode, Task
+
+HOLDS = 1.0
+CLOSEST_MISS = 0.99
+WORTH_NAMING = 0.5
+CONTENT = frozenset({Mode.NONE, Mode.BENIGN})
+Rule = tuple[Mode, float]
+
+
+def decide_mode(
+    contrasts: Contrasts, *, pipeline_fault: bool = False, transfer_hurts: bool = False
+) -> tuple[Mode, Mode | None]:
+    """The first mode of the list whose rule holds, and the next best other one, if any is near."""
+    rules = [
+        (Mode.PIPELINE_FAULT, float(pipeline_fault)),
+        (Mode.FEATURE_ABSENT, float(bool(contrasts.absent))),
+        (Mode.SCHEMA_MISMATCH, float(bool(contrasts.mismatched))),
+    ]
+    if not contrasts.has_inputs:
+        rules += [(Mode.UNDETERMINED, HOLDS)]
+    elif contrasts.has_labels:
+        rules += _with_labels(contrasts)
+    else:
+        rules += _without_labels(contrasts)
+    mode = next(name for name, closeness in rules if closeness >= HOLDS)
+    runner_up = _runner_up(mode, rules)
+    if transfer_hurts:
+        if mode in CONTENT or mode is Mode.UNDETERMINED:
+            return Mode.NEGATIVE_TRANSFER, None if runner_up in CONTENT else runner_up
+        if runner_up is None or runner_up in CONTENT:
+            return mode, Mode.NEGATIVE_TRANSFER
+    return mode, runner_up
+
+
+def _with_labels(c: Contrasts) -> list[Rule]:
+    """The list for windows whose losses are known."""
+    calm = either(below(c.inputs_auc - 0.5, 0.06), below(c.within_class_auc - 0.5, 0.05))
+    moved = 1.0 if calm < HOLDS else min(CLOSEST_MISS, _excess(c.inputs_auc) / 0.06)
+    rate = size(c.rate_change)
+    rate_moved = above(rate, larger(0.15, 3 * c.rate_change_se))
+    scores_did_not_follow = below(size(c.black_box_change), 0.4 * rate)
+    scores_followed = both(
+        above(size(c.black_box_change), 3 * c.black_box_se),
+        at_most(
+            size(c.rate_change - c.black_box_change),
+            larger(2.5 * math.hypot(c.rate_change_se, c.black_box_se), 0.35 * rate),
+        ),
+    )
+    worse = either(above(c.concept_z, 2.5), above(-c.slope_z, 3.0), above(-c.ranking_z, 3.0))
+    order_lost = either(above(-c.slope_z, 4.0), above(-c.ranking_z, 4.0))
+    off_level = either(
+        both(above(size(c.intercept_change), 0.1), above(size(c.intercept_z), 3.0)),
+        above(size(c.slope_z), 3.5),
+    )
+    rules = [
+        (Mode.MISCALIBRATION, both(below(c.inputs_auc - 0.5, 0.05), _scoring_layer(c))),
+        (
+            Mode.PRIOR_SHIFT,
+            both(
+                rate_moved,
+                scores_followed,
+                below(c.within_class_auc - 0.5, 0.06),
+                below(size(c.slope_z), 4.0),
+            ),
+        ),
+        (
+            Mode.LABEL_SEMANTICS,
+            both(calm, rate_moved, above(rate, 0.3), scores_did_not_follow, below(c.local_z, 15.0)),
+        ),
+        (Mode.CONCEPT_SHIFT, both(calm, at_least(c.local_z, 5.0), worse)),
+    ]
+    if c.task is Task.REGRESSION:
+        ranking_kept = below(size(c.ranking_z), 3.0)
+        rules += [(Mode.MISCALIBRATION, both(calm, off_level, ranking_kept))]
+    else:
+        rules += [
+            (
+                Mode.LABEL_SEMANTICS,
+                both(calm, either(both(rate_moved, scores_did_not_follow), order_lost)),
+            )
+        ]
+    return [
+        *rules,
+        (Mode.CONCEPT_SHIFT, both(calm, above(c.concept_z, 3.0))),
+        (
+            Mode.CONCEPT_SHIFT,
+            both(
+                moved,
+                above(c.concept_z, 3.0),
+                at_least(c.concept, 0.3 * size(c.loss_change)),
+            ),
+        ),
+        (Mode.COVARIATE_SHIFT, both(moved, above(c.loss_z, 2.0))),
+        (Mode.MISCALIBRATION, both(calm, off_level)),
+        (Mode.BENIGN, at_least(c.inputs_auc - 0.5, 0.05)),
+        (Mode.NONE, HOLDS),
+    ]
+
+
+def _without_labels(c: Contrasts) -> list[Rule]:
+    """The list where losses are not known: what inputs and scores alone can tell apart."""
+    moved = at_least(c.inputs_auc - 0.5, 0.05)
+    quiet = float(math.isfinite(c.score_move))
+    score_moved = both(above(size(c.score_move), 0.1), above(size(c.score_move_z), 3.0))
+    return [
+        (Mode.MISCALIBRATION, both(below(c.inputs_auc - 0.5, 0.05), _scoring_layer(c))),
+        (Mode.COVARIATE_SHIFT, both(moved, either(score_moved, 1.0 - quiet))),
+        (Mode.BENIGN, both(moved, quiet)),
+        (Mode.UNDETERMINED, HOLDS),
+    ]
+
+
+def _scoring_layer(c: Contrasts) -> float:
+    """Like inputs get another score."""
+    return either(above(size(c.score_shift), 0.1), above(size(c.score_slope - 1), 0.15))
+
+
+def _runner_up(mode: Mode, rules: list[Rule]) -> Mode | None:
+    """The other mode that comes closest; a content one only where no fault comes half way."""
+    faults = [r for r in rules if r[0] is not mode and r[0] not in CONTENT | {Mode.UNDETERMINED}]
+    name, closeness = max(faults, key=lambda rule: rule[1])
+    if closeness >= WORTH_NAMING:
+        return name
+    if mode in {Mode.NONE, Mode.UNDETERMINED}:
+        return None
+    return next((name for name, near in rules if name in CONTENT - {mode} and near >= HOLDS), None)
+
+
+def above(value: float, limit: float) -> float:
+    """1 if value > limit, else the share of the way; an unmeasured value is no way at all."""
+    if value > limit:
+        return HOLDS
+    return _near(value / limit) if limit > 0 else 0.0
+
+
+def at_least(value: float, limit: float) -> float:
+    """1 if value >= limit, else the share of the way."""
+    return HOLDS if value >= limit else above(value, limit)
+
+
+def below(value: float, limit: float) -> float:
+    """1 if value < limit, else limit over value."""
+    if value < limit:
+        return HOLDS
+    return _near(limit / value) if value > 0 else 0.0
+
+
+def at_most(value: float, limit: float) -> float:
+    """1 if value <= limit, else limit over value."""
+    return HOLDS if value <= limit else below(value, limit)
+
+
+def both(*closeness: float) -> float:
+    return min(closeness)
+
+
+def either(*closeness: float) -> float:
+    return max(closeness)
+
+
+def size(value: float) -> float:
+    return abs(value)
+
+
+def larger(*values: float) -> float:
+    """The largest value, NaN if any is: a limit that could not be measured is never passed."""
+    return math.nan if any(math.isnan(v) for v in values) else max(values)
+
+
+def _excess(auc: float) -> float:
+    return max(auc - 0.5, 0.0)
+
+
+def _near(share: float) -> float:
+    return min(CLOSEST_MISS, max(0.0, share)) if math.isfinite(share) else 0.0

@@ -1,0 +1,214 @@
+"""The ordered list, on contrasts made by hand: one row a rule, and what comes before what."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from detectors.findings.contrasts import Contrasts
+from detectors.findings.decision import above, at_least, at_most, below, decide_mode
+from detectors.records import Mode, State, Task
+from detectors.schema.check import ABSENT, SWAP, SchemaCheck
+
+QUIET = Contrasts(
+    Task.BINARY,
+    rows_ref=6000,
+    rows_cur=3000,
+    labels_ref=6000,
+    labels_cur=3000,
+    inputs_auc=0.505,
+    score_shift=0.01,
+    score_slope=1.0,
+    score_move=0.01,
+    score_move_z=0.4,
+    within_class_auc=0.51,
+    loss_ref=0.40,
+    loss_cur=0.401,
+    loss_z=0.2,
+    concept=0.001,
+    concept_z=0.2,
+    rate_change=0.02,
+    rate_change_se=0.045,
+    black_box_change=0.03,
+    black_box_se=0.06,
+    weighted_change=0.0,
+    intercept_change=0.02,
+    intercept_z=0.5,
+    slope_change=0.01,
+    slope_z=0.3,
+    ranking_change=0.0,
+    ranking_z=0.0,
+    local_z=0.5,
+    local_column="age",
+)
+"""Nothing has changed; every row below says only what differs."""
+
+GONE = SchemaCheck("age", ABSENT, State.DRIFT, "one value in 100 % of rows")
+SWAPPED = SchemaCheck("region", SWAP, State.DRIFT, "north reads as south")
+RATE_UP = {"rate_change": 0.7, "intercept_change": 0.7, "intercept_z": 12.0}
+
+ROWS = [
+    ("nothing", {}, Mode.NONE),
+    ("an absent column", {"absent": (GONE,)}, Mode.FEATURE_ABSENT),
+    ("a swap", {"mismatched": (SWAPPED,), "inputs_auc": 0.7}, Mode.SCHEMA_MISMATCH),
+    ("absent before swap", {"absent": (GONE,), "mismatched": (SWAPPED,)}, Mode.FEATURE_ABSENT),
+    ("like inputs score higher", {"score_shift": 0.3}, Mode.MISCALIBRATION),
+    ("like inputs score steeper", {"score_slope": 1.4}, Mode.MISCALIBRATION),
+    (
+        "scores that moved with the inputs are not the scoring layer",
+        {"score_shift": 0.3, "inputs_auc": 0.58, "within_class_auc": 0.58},
+        Mode.BENIGN,
+    ),
+    (
+        "label rate up and the scores follow",
+        {**RATE_UP, "black_box_change": 0.68, "inputs_auc": 0.58, "within_class_auc": 0.53},
+        Mode.PRIOR_SHIFT,
+    ),
+    (
+        "the same, but classes look different inside",
+        {
+            **RATE_UP,
+            "black_box_change": 0.68,
+            "inputs_auc": 0.62,
+            "within_class_auc": 0.6,
+            "loss_z": 3.0,
+        },
+        Mode.COVARIATE_SHIFT,
+    ),
+    ("label rate up and the scores do not follow", RATE_UP, Mode.LABEL_SEMANTICS),
+    (
+        "the same in one place, with the loss up",
+        {**RATE_UP, "local_z": 30.0, "concept_z": 8.0, "concept": 0.2},
+        Mode.CONCEPT_SHIFT,
+    ),
+    ("residuals changed in one place", {"local_z": 9.0, "concept_z": 2.6}, Mode.CONCEPT_SHIFT),
+    ("residuals changed, the loss did not", {"local_z": 9.0}, Mode.NONE),
+    ("ranking lost everywhere", {"ranking_z": -6.0, "slope_z": -5.0}, Mode.LABEL_SEMANTICS),
+    ("worse on shared inputs", {"concept": 0.05, "concept_z": 4.0}, Mode.CONCEPT_SHIFT),
+    (
+        "worse on shared inputs among moved ones",
+        {
+            "inputs_auc": 0.7,
+            "within_class_auc": 0.7,
+            "concept": 0.05,
+            "concept_z": 4.0,
+            "loss_cur": 0.5,
+            "loss_z": 9.0,
+        },
+        Mode.CONCEPT_SHIFT,
+    ),
+    (
+        "worse because inputs are harder",
+        {
+            "inputs_auc": 0.7,
+            "within_class_auc": 0.7,
+            "concept": 0.01,
+            "concept_z": 4.0,
+            "loss_cur": 0.5,
+            "loss_z": 9.0,
+        },
+        Mode.COVARIATE_SHIFT,
+    ),
+    ("inputs moved, the loss did not", {"inputs_auc": 0.7, "within_class_auc": 0.7}, Mode.BENIGN),
+    ("a level shift alone", {"intercept_change": 0.14, "intercept_z": 3.2}, Mode.MISCALIBRATION),
+    ("a steeper curve alone", {"slope_z": 3.8}, Mode.MISCALIBRATION),
+]
+
+
+@pytest.mark.parametrize(("differs", "mode"), [row[1:] for row in ROWS], ids=[r[0] for r in ROWS])
+def test_the_first_rule_that_holds_names_the_mode(differs: dict[str, object], mode: Mode) -> None:
+    found, runner_up = decide_mode(replace(QUIET, **differs))  # type: ignore[arg-type]
+
+    assert found is mode
+    assert runner_up is not mode
+
+
+def test_a_broken_pipeline_comes_before_everything() -> None:
+    broken = replace(QUIET, absent=(GONE,))
+
+    assert decide_mode(broken, pipeline_fault=True) == (Mode.PIPELINE_FAULT, Mode.FEATURE_ABSENT)
+
+
+def test_harm_without_a_cause_is_negative_transfer() -> None:
+    moved = replace(QUIET, inputs_auc=0.6, within_class_auc=0.6)
+
+    assert decide_mode(QUIET, transfer_hurts=True) == (Mode.NEGATIVE_TRANSFER, None)
+    assert decide_mode(moved, transfer_hurts=True)[0] is Mode.NEGATIVE_TRANSFER
+
+
+def test_a_cause_that_was_found_beats_negative_transfer() -> None:
+    assert decide_mode(replace(QUIET, score_shift=0.5), transfer_hurts=True) == (
+        Mode.MISCALIBRATION,
+        Mode.NEGATIVE_TRANSFER,
+    )
+
+
+def test_the_runner_up_is_the_other_fault_that_comes_closest() -> None:
+    nearly_concept = replace(QUIET, ranking_z=-5.0, local_z=4.9)
+
+    assert decide_mode(nearly_concept) == (Mode.LABEL_SEMANTICS, Mode.CONCEPT_SHIFT)
+
+
+def test_a_quiet_window_has_no_runner_up_and_a_benign_one_only_a_near_fault() -> None:
+    moved = replace(QUIET, inputs_auc=0.6, within_class_auc=0.6)
+
+    assert decide_mode(QUIET) == (Mode.NONE, None)
+    assert decide_mode(replace(moved, loss_z=1.5)) == (Mode.BENIGN, Mode.COVARIATE_SHIFT)
+
+
+UNLABELLED = replace(
+    QUIET, loss_z=np.nan, within_class_auc=np.nan, concept_z=np.nan, rate_change=np.nan
+)
+
+
+@pytest.mark.parametrize(
+    ("differs", "mode"),
+    [
+        ({}, Mode.UNDETERMINED),
+        ({"mismatched": (SWAPPED,)}, Mode.SCHEMA_MISMATCH),
+        ({"score_shift": 0.3}, Mode.MISCALIBRATION),
+        ({"inputs_auc": 0.6}, Mode.BENIGN),
+        ({"inputs_auc": 0.6, "score_move": 0.2, "score_move_z": 6.0}, Mode.COVARIATE_SHIFT),
+        ({"inputs_auc": 0.6, "score_move": np.nan}, Mode.COVARIATE_SHIFT),
+        ({"inputs_auc": np.nan}, Mode.UNDETERMINED),
+    ],
+)
+def test_without_labels_only_inputs_and_scores_speak(
+    differs: dict[str, object], mode: Mode
+) -> None:
+    assert decide_mode(replace(UNLABELLED, **differs))[0] is mode  # type: ignore[arg-type]
+
+
+def test_a_regression_that_kept_its_ranking_is_miscalibrated_not_conflicted() -> None:
+    level = replace(
+        QUIET,
+        task=Task.REGRESSION,
+        intercept_change=0.4,
+        intercept_z=9.0,
+        within_class_auc=np.nan,
+        rate_change=np.nan,
+        rate_change_se=np.nan,
+        black_box_change=np.nan,
+        black_box_se=np.nan,
+    )
+
+    assert decide_mode(replace(level, concept_z=8.0))[0] is Mode.MISCALIBRATION
+    assert decide_mode(replace(level, concept_z=8.0, ranking_z=-5.0))[0] is Mode.CONCEPT_SHIFT
+
+
+def test_every_hole_in_the_measurements_still_gives_an_answer() -> None:
+    fields = [name for name in QUIET.__slots__ if isinstance(getattr(QUIET, name), float)]
+
+    for name in fields:
+        mode, runner_up = decide_mode(replace(QUIET, **{name: np.nan}))  # type: ignore[arg-type]
+        assert mode in {Mode.NONE, Mode.BENIGN, Mode.UNDETERMINED}
+        assert runner_up is not mode
+
+
+def test_closeness_is_one_only_where_the_condition_holds() -> None:
+    assert above(3.1, 3.0) == 1.0 > above(3.0, 3.0) > above(1.5, 3.0) == 0.5
+    assert below(2.9, 3.0) == 1.0 > below(3.0, 3.0) > below(6.0, 3.0) == 0.5
+    assert at_least(3.0, 3.0) == at_most(3.0, 3.0) == 1.0
+    assert above(np.nan, 3.0) == below(np.nan, 3.0) == at_least(0.0, np.nan) == 0.0

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+
+from detectors.findings.calibration import calibration_change
+from detectors.findings.localisation import Localisation, cell_excess, localise
+from detectors.records import Task, Window
+from tests.detectors.findings.synthetic import BINARY, flipped, logit, world
+
+
+def located(reference: Window, current: Window) -> Localisation:
+    assert reference.score is not None
+    assert reference.label is not None
+    assert current.score is not None
+    assert current.label is not None
+    change = calibration_change(
+        Task.BINARY,
+        logit(reference.score),
+        reference.label,
+        logit(current.score),
+        current.label,
+    )
+    return localise(reference, current, BINARY, change.residual_ref, change.residual_cur)
+
+
+def test_agrees_with_the_published_vector() -> None:
+    n, m = np.array([400, 300, 300]), np.array([200, 150, 150])
+
+    Q, z = cell_excess(
+        np.array([0.01, -0.005, 0.0]), np.array([-0.09, 0.05, 0.04]), 0.16 / n + 0.16 / m
+    )
+
+    assert pytest.approx(11.223958, abs=1e-6) == Q
+    assert z == pytest.approx(4.611979, abs=1e-6)
+
+
+def test_names_the_column_and_cell_whose_labels_were_turned() -> None:
+    current = world(3000, 2)
+    in_east = current.categorical["region"].codes == 2
+    old = current.numeric["age"] > 0.85
+
+    place = located(world(6000, 1), flipped(current, 0.5 * (old & ~in_east)))
+
+    assert place.z > 5
+    assert place.column == "age"
+    assert place.cell.startswith(">= 0.8")
+
+
+def test_labels_turned_everywhere_alike_are_nowhere_in_particular() -> None:
+    current = world(3000, 2)
+
+    place = located(world(6000, 1), flipped(current, np.full(3000, 0.3)))
+
+    assert place.z < 5
+
+
+def test_cells_with_few_rows_do_not_count() -> None:
+    reference, current = world(120, 1), world(120, 2)
+
+    place = localise(
+        reference, current, BINARY, np.zeros(120), np.where(np.arange(120) < 50, 9.0, 0.0)
+    )
+
+    assert place == Localisation(0.0)

@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+
+from detectors.findings.scoring_layer import score_given_inputs
+from detectors.findings.two_sample import encode
+from tests.detectors.findings.synthetic import BINARY, logit, world
+
+REFERENCE, CURRENT = world(2000, 1), world(1000, 2)
+assert REFERENCE.score is not None
+assert CURRENT.score is not None
+X, _ = encode(REFERENCE, CURRENT, BINARY)
+BEFORE, NOW = logit(REFERENCE.score), logit(CURRENT.score)
+
+
+def test_an_unchanged_model_has_no_shift_and_slope_one() -> None:
+    layer = score_given_inputs(X, BEFORE, NOW, seed=0)
+
+    assert layer.shift == pytest.approx(0, abs=0.03)
+    assert layer.slope == pytest.approx(1, abs=0.05)
+
+
+def test_a_constant_and_a_temperature_are_read_back() -> None:
+    layer = score_given_inputs(X, BEFORE, 1.5 * NOW + 0.4, seed=0)
+
+    moved = (1.5 * NOW + 0.4).mean() - NOW.mean()
+    assert layer.shift == pytest.approx(moved / BEFORE.std(), abs=0.04)
+    assert layer.slope == pytest.approx(1.5, abs=0.07)
+
+
+def test_a_score_that_never_varies_or_has_no_inputs_is_not_measured() -> None:
+    assert np.isnan(score_given_inputs(X, np.ones(2000), NOW, seed=0).shift)
+    assert np.isnan(score_given_inputs(X[:, :0], BEFORE, NOW, seed=0).shift)
+
+
+def test_a_score_that_inputs_do_not_explain_has_no_slope() -> None:
+    noise = np.random.default_rng(0).normal(size=3000)
+
+    layer = score_given_inputs(X, noise[:2000], noise[2000:], seed=0)
+
+    assert np.isnan(layer.slope)
