@@ -26,7 +26,8 @@ WAITS = (
 )
 JITTER = 0.2
 THROTTLED = frozenset({429, 502, 503, 504})
-THROTTLED_WAIT = timedelta(minutes=1)
+THROTTLED_HOLD = timedelta(minutes=1)
+SILENT_HOLD = timedelta(seconds=30)
 RETRY_AFTER_LIMIT = timedelta(hours=24)
 
 
@@ -45,13 +46,14 @@ class Reply:
 class Judgement:
     """What an attempt's reply means: how it ended, when to try next, and why, in words.
 
-    `throttled` says that the receiver asked for less; other messages to it should wait too.
+    `hold_until` is set where the trouble is the receiver's rather than the message's (it asked for
+    less, or gave no answer): everything else for that channel had better wait until then too.
     """
 
     outcome: Outcome
     words: str
     next_at: datetime | None = None
-    throttled: bool = False
+    hold_until: datetime | None = None
 
 
 def judge(reply: Reply, *, message_id: str, attempt: int, now: datetime) -> Judgement:
@@ -66,14 +68,18 @@ def judge(reply: Reply, *, message_id: str, attempt: int, now: datetime) -> Judg
     words = plain(reply.error) if status is None else _status_words(status)
     if attempt >= len(WAITS):
         return Judgement(Outcome.DEAD, f"{words}; given up after {attempt + 1} attempts")
-    throttled = status in THROTTLED
     wait = wait_after(message_id, attempt)
-    if throttled:
-        wait = max(wait, THROTTLED_WAIT)
-    asked = parse_retry_after(reply.retry_after, now) if status is not None else None
+    hold: timedelta | None = None
+    if status is None:
+        hold = SILENT_HOLD
+    elif status in THROTTLED:
+        hold = THROTTLED_HOLD
+    asked = parse_retry_after(reply.retry_after, now)
     if asked is not None:
-        wait = max(wait, asked)
-    return Judgement(Outcome.RETRY, words, now + wait, throttled)
+        hold = max(hold or asked, asked)
+    if hold is None:
+        return Judgement(Outcome.RETRY, words, now + wait)
+    return Judgement(Outcome.RETRY, words, now + max(wait, hold), now + hold)
 
 
 def wait_after(message_id: str, attempt: int) -> timedelta:

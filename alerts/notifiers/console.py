@@ -30,8 +30,7 @@ class Console:
 def _lines(message: Message) -> list[str]:
     data: Mapping[str, Any] = message.body.get("data", {})
     lines = [
-        f"[{message.tier.upper()}] {message.type} · {message.severity} · "
-        f"{message.created_at:%Y-%m-%d %H:%M}Z",
+        f"[{message.tier.upper()}] {message.type} · {message.severity} · {_minute(message)}",
         f"  {plain(str(data.get('headline', '')))}",
     ]
     lines += [f"  - {plain(str(sentence))}" for sentence in data.get("evidence", ())]
@@ -47,3 +46,7 @@ def _lines(message: Message) -> list[str]:
     lines += [f"  {what}: {link}" for what, link in links.items()]
     lines.append(f"  id {message.id}")
     return lines
+
+
+def _minute(message: Message) -> str:
+    return f"{message.created_at:%Y-%m-%d %H:%M}Z"
