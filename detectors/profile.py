@@ -48,9 +48,8 @@ SCORE_COLUMN = "@score"
 """The name under which the score has cells; a feature may itself be called "score"."""
 PREDICTION_COLUMN = "@prediction"
 """The name under which a multiclass model's predicted classes have cells."""
-CURVE_ROWS = 100
 CURVE_EVENTS = 10
-"""A recalibration curve needs this many labelled rows, and labels of each kind."""
+"""A recalibration curve is learnt from at least this many labels of each kind."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,7 +275,7 @@ def _fit_curve(
         return None
     judged = np.isfinite(score) & np.isfinite(label)
     ones = int((label[judged] > 0.5).sum())
-    if judged.sum() < CURVE_ROWS or min(ones, int(judged.sum()) - ones) < CURVE_EVENTS:
+    if min(ones, int(judged.sum()) - ones) < CURVE_EVENTS:
         return None
     from detectors.calibration.recalibration import fit_recalibration
 

@@ -1,0 +1,402 @@
+"""The value of every stream in a tick, and the sampling variance that value is known to have.
+
+For each stream y is its statistic and v the variance that sampling alone gives it under the
+reference; Kish's effective rows n = (Σω)² / Σω² take the place of counts. A stream without data
+has y = 0 and v = infinity. Nothing here is ever NaN.
+
+| statistic | y | v |
+|---|---|---|
+| mean | (z̄ - reference) / sd of the score | 1 / n |
+| location | mean mid-rank of a column under the reference, centred, / its reference sd | 1 / n |
+| spread | mean distance of the mid-rank from ½, centred, / its reference sd | 1 / n |
+| null, unseen and spike share | log odds, see `detectors/shares.py` | there |
+| mix | √Σ(q-p)²/(p+½/n) less its mean under the reference: Cohen's w | 1 / (2n) |
+| loss | (mean loss - reference) / reference sd of one row | 1 / n |
+| in the large | Σω(y-r) / Σωr(1-r), r the recalibrated score | (Σω²r(1-r) + ¼ω̄²) / (Σωr(1-r))² |
+| difference | mean paired loss difference / its reference sd | 1 / n |
+
+*In the large* is the first Newton step of the calibration intercept, which unlike the intercept
+is finite in a tick without events; the ¼ is half an event, as in `shares`.
+
+*Mix* uses Fisher's √(2χ²): nearly normal from one degree of freedom on, and in units of an
+effect size, so that a smallest effect has one meaning for ten rows and for a million. (The
+Wilson-Hilferty cube root is as normal, but its value for a fixed change grows like n^⅓ and no
+smallest effect can be stated for it.) Half an event in each cell keeps rare cells from raising
+alarms by themselves: without it the mean t likelihood ratio at n = 100 is 9, with it 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from detectors.cells import NULL, UNSEEN, NumericCells
+from detectors.profile import Profile
+from detectors.records import FloatArray, IntArray, StreamSpec
+from detectors.shares import HALF_EVENT, ShareScale, share_statistics
+from detectors.summary import TickSummary
+from detectors.sums import Scale, Sum
+
+MIX_SHARE = 0.01
+MIX_CELLS = 30
+"""A mix compares the 30 commonest values with at least 1 % each, and the rest as one."""
+MIX_ROWS = 5.0
+"""Below five effective rows a mix says nothing."""
+HALF = 0.5
+
+LOSS_SD = 0.5
+"""Stands in for the sd of a log loss where the reference has no labels; the filter then scales."""
+
+
+def statistics(
+    specs: Sequence[StreamSpec], profile: Profile, summary: TickSummary
+) -> tuple[FloatArray, FloatArray]:
+    """Y and v (K,) of the streams `specs` in one tick.
+
+    Pass the same `specs` object for every tick: what depends on it and the profile alone is
+    worked out once. Raises ValueError where the summary was counted with another profile.
+    """
+    return _plan(specs, profile).read(summary)
+
+
+def statistics_of(
+    specs: Sequence[StreamSpec], profile: Profile, summaries: Iterable[TickSummary]
+) -> tuple[FloatArray, FloatArray]:
+    """Y and v (T, K) of the streams in each of T ticks."""
+    plan = _plan(specs, profile)
+    pairs = [plan.read(summary) for summary in summaries]
+    if not pairs:
+        return np.empty((0, len(specs))), np.empty((0, len(specs)))
+    return np.stack([y for y, _ in pairs]), np.stack([v for _, v in pairs])
+
+
+def share_of(profile: Profile, column: str, statistic: str) -> ShareScale:
+    """The reference value of a column's null, unseen or spike share."""
+    if statistic == "null_share":
+        return ShareScale.of(profile.null_share(column))
+    cells = profile.columns[column]
+    if statistic == "unseen_share":
+        return ShareScale.of(0.0 if isinstance(cells, NumericCells) else cells.unseen_rate)
+    counts = profile.counts[column][0]
+    return ShareScale.of(float(counts[main_spike(profile, column)] / counts[1:].sum()))
+
+
+def main_spike(profile: Profile, column: str) -> int:
+    """The cell of a numeric column's heaviest spike."""
+    cells = profile.columns[column]
+    assert isinstance(cells, NumericCells)
+    return 1 + int(np.argmax(profile.counts[column][0, 1 : 1 + len(cells.spikes)]))
+
+
+def mix_groups(profile: Profile, column: str) -> tuple[IntArray, FloatArray]:
+    """The group (cells,) of each cell of a categorical column, -1 for null, and group shares.
+
+    A rest too small to be a group of its own joins the rarest one.
+    """
+    counts = profile.counts[column][0]
+    shares = counts[1:] / max(float(counts[1:].sum()), np.finfo(float).tiny)
+    common = np.argsort(-shares, kind="stable")[:MIX_CELLS]
+    common = common[(shares[common] >= MIX_SHARE) & (common + 1 != UNSEEN)]
+    groups = np.full(len(counts), len(common), dtype=np.int64)
+    groups[1 + common] = np.arange(len(common))
+    if len(common) and 1.0 - shares[common].sum() < MIX_SHARE:
+        groups[groups == len(common)] = len(common) - 1
+    groups[NULL] = -1
+    return groups, np.bincount(groups[1:], weights=shares).astype(np.float64)
+
+
+def loss_scale(profile: Profile) -> Scale:
+    """Mean and sd of one row's loss; a stand-in where the reference has none or no spread."""
+    if profile.loss is not None and profile.loss.sd > 0.0:
+        return profile.loss
+    if profile.schema.task.value == "regression":
+        spread = profile.ruler.score.sd
+        return Scale(0.0, spread * spread or 1.0)
+    return Scale(0.0, LOSS_SD)
+
+
+def difference_sd(profile: Profile) -> float:
+    """Sd of one row's loss difference; the loss's own where the reference has no baseline."""
+    known = profile.difference
+    return known.sd if known is not None and known.sd > 0.0 else loss_scale(profile).sd
+
+
+@dataclass(frozen=True, eq=False)
+class _SlicePart:
+    """Streams (k,) of one statistic that are read from slices: their places and slice rows."""
+
+    statistic: str
+    streams: IntArray
+    slices: IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """What of the streams depends on the profile alone, laid out as long vectors.
+
+    All cells of the columns in use stand in one vector (C,); column q begins at `starts[q]`.
+    """
+
+    profile: Profile
+    streams: int
+    slice_names: tuple[str, ...]
+    slice_parts: tuple[_SlicePart, ...]
+    columns: tuple[str, ...]
+    sizes: tuple[int, ...]
+    starts: IntArray
+    ranks: FloatArray  # (2, C): centred mid-ranks, centred distances from one half
+    rank_streams: IntArray  # (R,)
+    rank_rows: IntArray  # (R,): 0 location, 1 spread
+    rank_columns: IntArray  # (R,)
+    rank_sd: FloatArray  # (R,)
+    share_streams: IntArray  # (S,)
+    share_columns: IntArray  # (S,)
+    share_cells: IntArray  # (S,) into the long vector
+    share_of_all: FloatArray  # (S,): 1 among all rows, 0 among rows that are not null
+    share_values: FloatArray  # (S,)
+    share_stepped: FloatArray  # (S,)
+    mix_streams: IntArray  # (X,)
+    mix_columns: IntArray  # (X,)
+    mix_cells: IntArray  # (C,): group of each cell, G for none
+    mix_starts: IntArray  # (X,)
+    mix_shares: FloatArray  # (G,)
+    mix_of_group: IntArray  # (G,)
+
+    def read(self, summary: TickSummary) -> tuple[FloatArray, FloatArray]:
+        if summary.profile and summary.profile != self.profile.fingerprint:
+            msg = (
+                f"the summary was counted with profile {summary.profile}, the streams belong to "
+                f"{self.profile.fingerprint}; summarise the rows again"
+            )
+            raise ValueError(msg)
+        y, v = np.zeros(self.streams), np.full(self.streams, np.inf)
+        with np.errstate(all="ignore"):
+            if self.slice_parts and summary.slices:
+                self._read_slices(summary, y, v)
+            if self.columns and summary.columns:
+                self._read_columns(summary, y, v)
+        good = np.isfinite(y) & np.isfinite(v) & (v > 0.0)
+        return np.where(good, y, 0.0), np.where(good, v, np.inf)
+
+    def _read_slices(self, summary: TickSummary, y: FloatArray, v: FloatArray) -> None:
+        nothing = np.zeros(len(Sum))
+        table = np.stack([summary.slices.get(name, nothing) for name in self.slice_names]).T
+        for part in self.slice_parts:
+            sums = table[:, part.slices]
+            y[part.streams], v[part.streams] = _SLICE_STATISTICS[part.statistic](self.profile, sums)
+
+    def _read_columns(self, summary: TickSummary, y: FloatArray, v: FloatArray) -> None:
+        arrays = [
+            summary.columns.get(name, np.zeros((2, size)))
+            for name, size in zip(self.columns, self.sizes, strict=True)
+        ]
+        long = np.concatenate(arrays, axis=1)
+        everything = np.add.reduceat(long, self.starts, axis=1)
+        nulls = long[:, self.starts]
+        values = everything - nulls
+        rows = values[0] ** 2 / values[1]
+
+        moments = np.add.reduceat(long[0] * self.ranks, self.starts, axis=1)
+        column = self.rank_columns
+        y[self.rank_streams] = moments[self.rank_rows, column] / values[0, column] / self.rank_sd
+        v[self.rank_streams] = 1.0 / rows[column]
+
+        base = np.where(
+            self.share_of_all, everything[:, self.share_columns], values[:, self.share_columns]
+        )
+        y[self.share_streams], v[self.share_streams] = share_statistics(
+            long[0, self.share_cells] / base[0],
+            base[0] ** 2 / base[1],
+            self.share_values,
+            self.share_stepped,
+        )
+
+        if len(self.mix_streams):
+            of_group = self.mix_columns[self.mix_of_group]
+            n = rows[of_group]
+            groups = np.bincount(self.mix_cells, weights=long[0])[: len(self.mix_shares)]
+            observed = groups / values[0, of_group]
+            softened = self.mix_shares + HALF / n
+            squares = np.add.reduceat((observed - self.mix_shares) ** 2 / softened, self.mix_starts)
+            freedom = np.add.reduceat(
+                self.mix_shares * (1.0 - self.mix_shares) / softened, self.mix_starts
+            )
+            n = rows[self.mix_columns]
+            centre = np.sqrt(np.maximum(freedom - HALF, HALF * freedom) / n)
+            y[self.mix_streams] = np.sqrt(squares) - centre
+            v[self.mix_streams] = np.where(n >= MIX_ROWS, HALF / n, np.inf)
+
+
+def _score_mean(profile: Profile, sums: FloatArray) -> tuple[FloatArray, FloatArray]:
+    mean = sums[Sum.SCORE] / sums[Sum.SCORED]
+    y = (mean - profile.clipped.mean) / profile.clipped.sd
+    return y, sums[Sum.SCORED2] / sums[Sum.SCORED] ** 2
+
+
+def _loss(profile: Profile, sums: FloatArray) -> tuple[FloatArray, FloatArray]:
+    scale = loss_scale(profile)
+    y = (sums[Sum.LOSS] / sums[Sum.JUDGED] - scale.mean) / scale.sd
+    return y, sums[Sum.JUDGED2] / sums[Sum.JUDGED] ** 2
+
+
+def _in_the_large(profile: Profile, sums: FloatArray) -> tuple[FloatArray, FloatArray]:
+    information, information2 = sums[Sum.INFORMATION], sums[Sum.INFORMATION2]
+    typical_weight = information2 / information
+    half_event = HALF_EVENT * typical_weight**2
+    y = sums[Sum.RESIDUAL] / information
+    return y, (information2 + half_event) / information**2
+
+
+def _difference(profile: Profile, sums: FloatArray) -> tuple[FloatArray, FloatArray]:
+    y = sums[Sum.DIFFERENCE] / sums[Sum.PAIRED] / difference_sd(profile)
+    return y, sums[Sum.PAIRED2] / sums[Sum.PAIRED] ** 2
+
+
+_SLICE_STATISTICS = {
+    "prediction.mean": _score_mean,
+    "loss.mean": _loss,
+    "calibration.in_the_large": _in_the_large,
+    "transfer.difference": _difference,
+}
+
+
+def _compile(specs: Sequence[StreamSpec], profile: Profile) -> _Plan:
+    streams = [spec.stream for spec in specs]
+    of_slices: dict[str, list[int]] = {}
+    of_columns: dict[str, list[int]] = {"rank": [], "share": [], "mix": []}
+    for at, stream in enumerate(streams):
+        name = f"{stream.signal}.{stream.statistic}"
+        if name in _SLICE_STATISTICS:
+            of_slices.setdefault(name, []).append(at)
+        elif stream.column not in profile.columns:
+            msg = f"stream {stream.id} follows a column the profile lacks: {stream.column!r}"
+            raise ValueError(msg)
+        elif stream.statistic in ("location", "spread"):
+            of_columns["rank"].append(at)
+        elif stream.statistic in ("null_share", "unseen_share", "spike_share"):
+            of_columns["share"].append(at)
+        elif stream.statistic == "mix":
+            of_columns["mix"].append(at)
+        else:
+            msg = f"stream {stream.id} has no statistic of that name"
+            raise ValueError(msg)
+
+    slice_names = tuple(
+        dict.fromkeys(streams[at].slice for places in of_slices.values() for at in places)
+    )
+    slice_at = {name: place for place, name in enumerate(slice_names)}
+    parts = tuple(
+        _SlicePart(
+            name,
+            np.array(places, dtype=np.int64),
+            np.array([slice_at[streams[at].slice] for at in places], dtype=np.int64),
+        )
+        for name, places in of_slices.items()
+    )
+
+    columns = tuple(
+        dict.fromkeys(streams[at].column for places in of_columns.values() for at in places)
+    )
+    column_at = {name: place for place, name in enumerate(columns)}
+    sizes = tuple(profile.columns[name].size for name in columns)
+    starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)[:-1]
+    ranks = np.zeros((2, sum(sizes)))
+    sd = np.ones((2, len(columns)))
+    for at in of_columns["rank"]:
+        name = streams[at].column
+        place = column_at[name]
+        centred, sd[:, place] = rank_scores(profile, name)
+        ranks[:, starts[place] : starts[place] + sizes[place]] = centred
+
+    rank = np.array(of_columns["rank"], dtype=np.int64)
+    rank_rows = np.array([streams[at].statistic == "spread" for at in rank], dtype=np.int64)
+    rank_columns = np.array([column_at[streams[at].column] for at in rank], dtype=np.int64)
+    share = np.array(of_columns["share"], dtype=np.int64)
+    share_columns = np.array([column_at[streams[at].column] for at in share], dtype=np.int64)
+    scales = [share_of(profile, streams[at].column, streams[at].statistic) for at in share]
+    mix = np.array(of_columns["mix"], dtype=np.int64)
+    mix_columns = np.array([column_at[streams[at].column] for at in mix], dtype=np.int64)
+    groupings = [mix_groups(profile, streams[at].column) for at in mix]
+    lengths = [len(shares) for _, shares in groupings]
+    mix_starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    mix_cells = np.full(sum(sizes), mix_starts[-1], dtype=np.int64)
+    for (groups, _), first, place in zip(groupings, mix_starts[:-1], mix_columns, strict=True):
+        cells = np.where(groups >= 0, groups + first, mix_starts[-1])
+        mix_cells[starts[place] : starts[place] + sizes[place]] = cells
+    return _Plan(
+        profile=profile,
+        streams=len(streams),
+        slice_names=slice_names,
+        slice_parts=parts,
+        columns=columns,
+        sizes=sizes,
+        starts=starts,
+        ranks=ranks,
+        rank_streams=rank,
+        rank_rows=rank_rows,
+        rank_columns=rank_columns,
+        rank_sd=sd[rank_rows, rank_columns],
+        share_streams=share,
+        share_columns=share_columns,
+        share_cells=np.array(
+            [
+                starts[column] + _share_cell(profile, streams[at].column, streams[at].statistic)
+                for at, column in zip(share, share_columns, strict=True)
+            ],
+            dtype=np.int64,
+        ),
+        share_of_all=np.array([streams[at].statistic == "null_share" for at in share], dtype=bool),
+        share_values=np.array([scale.share for scale in scales]),
+        share_stepped=np.array([scale.stepped for scale in scales], dtype=bool),
+        mix_streams=mix,
+        mix_columns=mix_columns,
+        mix_cells=mix_cells,
+        mix_starts=mix_starts[:-1],
+        mix_shares=np.concatenate([shares for _, shares in groupings]) if len(mix) else np.empty(0),
+        mix_of_group=np.repeat(np.arange(len(mix)), lengths),
+    )
+
+
+def rank_scores(profile: Profile, column: str) -> tuple[FloatArray, FloatArray]:
+    """Centred mid-rank and distance from ½ of each cell, (2, cells), 0 for null; their sds (2,).
+
+    A normal column that shifts by δ sd moves its mean mid-rank by .977 δ sd of a mid-rank, one
+    that widens by a tenth its mean distance from ½ by .105 sd of that distance.
+    """
+    cells = profile.columns[column]
+    assert isinstance(cells, NumericCells)
+    counts = profile.counts[column]
+    ranks = cells.ranks(counts)
+    both = np.stack([ranks, np.abs(ranks - 0.5)])
+    both[:, NULL] = 0.0
+    mass = counts[0].copy()
+    mass[NULL] = 0.0
+    mass /= max(float(mass.sum()), np.finfo(float).tiny)
+    centred = both - (both @ mass)[:, None]
+    centred[:, NULL] = 0.0
+    return centred, np.sqrt(centred**2 @ mass)
+
+
+def _share_cell(profile: Profile, column: str, statistic: str) -> int:
+    if statistic == "spike_share":
+        return main_spike(profile, column)
+    return NULL if statistic == "null_share" else UNSEEN
+
+
+_PLANS: WeakKeyDictionary[Profile, list[tuple[Sequence[StreamSpec], _Plan]]] = WeakKeyDictionary()
+PLANS_KEPT = 4
+
+
+def _plan(specs: Sequence[StreamSpec], profile: Profile) -> _Plan:
+    """The plan for these streams, kept while the profile lives; found by identity."""
+    kept = _PLANS.setdefault(profile, [])
+    for known, plan in kept:
+        if known is specs:
+            return plan
+    plan = _compile(specs, profile)
+    kept.append((specs, plan))
+    del kept[:-PLANS_KEPT]
+    return plan

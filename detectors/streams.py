@@ -1,0 +1,227 @@
+"""Which numbers are followed, what share of the budget each gets, and what effect matters.
+
+Consequences page, movement files a ticket. On the page tier two thirds of the budget follow
+labels (loss, calibration, transfer, a third of it each) and one third predictions; where a model
+gets no labels, predictions have all of it. Inside a class half goes to all rows and half to
+slices, in proportion to the square root of their rows: a slice earns a share like the precision
+with which it can be seen. On the ticket tier the feature columns share equally, and a column's
+statistics share equally in it. Each tier sums to one.
+
+Smallest effects, in the units of each statistic: .1 sd for means of scores and columns (Cohen
+calls .2 small); odds by a tenth and half a percentage point for shares (a whole point for unseen
+values); .05 log odds for calibration; w = .1 for a mix; 2 % of the reference loss for loss and
+transfer, or the user's margin if that is wider.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from detectors.cells import NumericCells
+from detectors.profile import PREDICTION_COLUMN, SCORE_COLUMN, Profile
+from detectors.records import Settings, Stream, StreamSpec, Task, Tier
+from detectors.statistics import (
+    difference_sd,
+    loss_scale,
+    main_spike,
+    mix_groups,
+    share_of,
+    statistics,
+    statistics_of,
+)
+
+__all__ = [
+    "effect_words",
+    "feature_streams",
+    "label_streams",
+    "statistics",
+    "statistics_of",
+]
+
+LABELLED_SHARE = 2.0 / 3.0
+MEAN_STEP = 0.1
+RANK_STEP = MEAN_STEP * float(np.sqrt(3.0 / np.pi))
+"""A normal column shifted by .1 sd moves its mean mid-rank by this many sd of a mid-rank."""
+CALIBRATION_STEP = 0.05
+MIX_STEP = 0.1
+LOSS_STEP = 0.02
+NULL_STEP = 0.005
+UNSEEN_STEP = 0.01
+ONE_VALUE = 0.98
+"""A column of which one value holds this much is followed by the share of that value."""
+
+
+def feature_streams(profile: Profile, settings: Settings) -> tuple[StreamSpec, ...]:
+    """Streams of the tick clock: predictions (page) and feature columns (ticket)."""
+    share = 1.0 - LABELLED_SHARE if _labelled(profile) else 1.0
+    return (*_prediction_streams(profile, share), *_column_streams(profile))
+
+
+def label_streams(profile: Profile, settings: Settings) -> tuple[StreamSpec, ...]:
+    """Streams of the cohort clock: loss, calibration and transfer (page). None without labels.
+
+    They run whether or not the reference has labels: what it lacks is replaced by a stand-in
+    scale, which the evidence learns from the first ticks.
+    """
+    if not _labelled(profile):
+        return ()
+    loss = loss_scale(profile)
+    relative = loss.mean / loss.sd if loss.mean > 0.0 else 1.0
+    regression = profile.schema.task is Task.REGRESSION
+    classes = [
+        [StreamSpec(Stream("loss", "mean", Tier.PAGE), 1.0, LOSS_STEP * relative)],
+        _sliced(
+            profile,
+            [("calibration", "in_the_large", MEAN_STEP if regression else CALIBRATION_STEP, "")],
+        ),
+    ]
+    if profile.schema.has_baseline:
+        base = profile.baseline_loss
+        mean = base.mean if base is not None and base.mean > 0.0 else loss.mean or loss.sd
+        step = max(LOSS_STEP, settings.margin) * mean / difference_sd(profile)
+        classes.append(_sliced(profile, [("transfer", "difference", step, "")]))
+    return tuple(
+        _weighted(spec, LABELLED_SHARE / len(classes)) for members in classes for spec in members
+    )
+
+
+def _labelled(profile: Profile) -> bool:
+    return profile.schema.has_label and profile.schema.has_score
+
+
+def _prediction_streams(profile: Profile, share: float) -> Iterable[StreamSpec]:
+    if not profile.schema.has_score:
+        return ()
+    whole: list[tuple[str, str, float, str]] = []
+    if profile.clipped.sd > 0.0:
+        whole.append(("prediction", "mean", MEAN_STEP, ""))
+        whole.append(("prediction", "spread", MEAN_STEP, SCORE_COLUMN))
+    if profile.schema.task is Task.MULTICLASS and _has_mix(profile, PREDICTION_COLUMN):
+        whole.append(("prediction", "mix", MIX_STEP, PREDICTION_COLUMN))
+    return tuple(_weighted(spec, share) for spec in _sliced(profile, whole))
+
+
+def _sliced(profile: Profile, whole: list[tuple[str, str, float, str]]) -> list[StreamSpec]:
+    """A class whose weights sum to 1: half for all rows, half for slices of its first statistic."""
+    if not whole:
+        return []
+    signal, statistic, step, column = whole[0]
+    roots = [float(np.sqrt(ref.rows)) for ref in profile.slices] if not column else []
+    kept = 0.5 if roots else 1.0
+    specs = [
+        StreamSpec(Stream(signal, statistic, Tier.PAGE, column), kept / len(whole), step)
+        for signal, statistic, step, column in whole
+    ]
+    for ref, root in zip(profile.slices, roots, strict=False):
+        stream = Stream(signal, statistic, Tier.PAGE, slice=ref.name)
+        specs.append(StreamSpec(stream, 0.5 * root / sum(roots), step))
+    return specs
+
+
+def _column_streams(profile: Profile) -> tuple[StreamSpec, ...]:
+    specs: list[StreamSpec] = []
+    columns = profile.schema.columns
+    for column in columns:
+        steps = _numeric_steps(profile, column.name)
+        if not isinstance(profile.columns[column.name], NumericCells):
+            steps = _categorical_steps(profile, column.name)
+        for statistic, step in steps.items():
+            stream = Stream("column", statistic, Tier.TICKET, column.name)
+            specs.append(StreamSpec(stream, 1.0 / len(columns) / len(steps), step))
+    return tuple(specs)
+
+
+def _numeric_steps(profile: Profile, column: str) -> dict[str, float]:
+    """The statistics of a numeric column with their smallest effects."""
+    steps = {"null_share": _share_step(profile, column, "null_share")}
+    counts = profile.counts[column][0]
+    if not isinstance(profile.columns[column], NumericCells) or not counts[1:].sum() > 0.0:
+        return steps
+    if counts[main_spike(profile, column)] >= ONE_VALUE * counts[1:].sum():
+        steps["spike_share"] = _share_step(profile, column, "spike_share")
+    else:
+        steps["location"] = RANK_STEP
+        steps["spread"] = MEAN_STEP
+    return steps
+
+
+def _categorical_steps(profile: Profile, column: str) -> dict[str, float]:
+    """The statistics of a categorical column with their smallest effects."""
+    cells = profile.columns[column]
+    assert not isinstance(cells, NumericCells)
+    steps = {"null_share": _share_step(profile, column, "null_share")}
+    if cells.values and not cells.open:
+        steps["unseen_share"] = _share_step(profile, column, "unseen_share")
+    if _has_mix(profile, column):
+        steps["mix"] = MIX_STEP
+    return steps
+
+
+def _has_mix(profile: Profile, column: str) -> bool:
+    return len(mix_groups(profile, column)[1]) > 1
+
+
+def _share_step(profile: Profile, column: str, statistic: str) -> float:
+    absolute = UNSEEN_STEP if statistic == "unseen_share" else NULL_STEP
+    return share_of(profile, column, statistic).smallest_effect(absolute)
+
+
+def _weighted(spec: StreamSpec, factor: float) -> StreamSpec:
+    return StreamSpec(spec.stream, spec.weight * factor, spec.delta_min)
+
+
+def effect_words(spec: StreamSpec, effect: float, profile: Profile | None = None) -> str:
+    """An effect, in the units of the stream, as one short phrase.
+
+    With the profile, shares and losses are said as "2 % → 34 %" from the reference's value;
+    without it, in the units of the statistic.
+    """
+    stream = spec.stream
+    where = f" in {stream.slice}" if stream.slice else ""
+    return f"{_phrase(stream, effect, profile)}{where}"
+
+
+def _phrase(stream: Stream, effect: float, profile: Profile | None) -> str:
+    way, size = ("up" if effect >= 0.0 else "down"), abs(effect)
+    if stream.statistic.endswith("_share"):
+        what = {
+            "null_share": f"null share of {stream.column}",
+            "unseen_share": f"share of unseen values in {stream.column}",
+            "spike_share": f"share of the usual value of {stream.column}",
+        }[stream.statistic]
+        if profile is None:
+            return f"{what} {way} {size:.2f} log odds"
+        scale = share_of(profile, stream.column, stream.statistic)
+        return f"{what} {_percent(scale.share)} → {_percent(scale.after(effect))}"
+    if stream.signal == "loss":
+        if profile is None or profile.loss is None:
+            return f"mean loss {way} {size:.2f} reference sd"
+        before = profile.loss.mean
+        return f"mean loss {before:.3g} → {before + effect * loss_scale(profile).sd:.3g}"
+    if stream.signal == "transfer":
+        if profile is None:
+            return f"loss against the baseline {way} {size:.2f} reference sd"
+        return f"loss against the baseline {way} {size * difference_sd(profile):.3g}"
+    if stream.signal == "calibration":
+        regression = profile is not None and profile.schema.task is Task.REGRESSION
+        unit = "reference sd of the residual" if regression else "log odds"
+        return f"outcomes {'above' if effect >= 0.0 else 'below'} the scores by {size:.2f} {unit}"
+    what = {
+        ("prediction", "mean"): "mean score",
+        ("prediction", "spread"): "spread of the scores",
+        ("prediction", "mix"): "mix of predicted classes",
+        ("column", "location"): f"location of {stream.column}",
+        ("column", "spread"): f"spread of {stream.column}",
+        ("column", "mix"): f"mix of {stream.column}",
+    }[stream.signal, stream.statistic]
+    if stream.statistic == "mix":
+        return (
+            f"{what} {'away from' if effect >= 0.0 else 'closer to'} the reference by w {size:.2f}"
+        )
+    return f"{what} {way} {size:.2f} reference sd"
+
+
+def _percent(share: float) -> str:
+    return f"{100.0 * share:.2g} %"
