@@ -1,0 +1,46 @@
+"""A feature that the source had and this domain has not: null or one default nearly everywhere."""
+
+from __future__ import annotations
+
+from detectors.records import State
+from detectors.schema.check import ABSENT, SchemaCheck
+from detectors.schema.pairs import Pair
+
+REFERENCE_BELOW = 0.95
+CURRENT_FROM = 0.99
+"""At .9 natural cases would be dropped: in many columns nine rows in ten are alike."""
+
+MIN_ROWS = 30
+CHANCE = 1e-3
+
+
+def check_absent(pair: Pair) -> SchemaCheck | None:
+    before, now = pair.reference, pair.current
+    if now.rows < MIN_ROWS or before.rows < MIN_ROWS:
+        return None
+    if _emptied(before.null_share, now.null_share, now.rows):
+        what = f"null in {100 * now.null_share:.3g} % of rows"
+        was = f"{100 * before.null_share:.3g} % in the reference"
+        strength = now.null_share - before.null_share
+    elif now.filled >= MIN_ROWS and _emptied(before.top_share, now.top_share, now.filled):
+        what = f"{now.top} in {100 * now.top_share:.3g} % of filled rows"
+        was = f"the commonest value of the reference has {100 * before.top_share:.3g} %"
+        strength = now.top_share - before.top_share
+    else:
+        return None
+    return SchemaCheck(
+        column=pair.name,
+        check=ABSENT,
+        state=State.DRIFT,
+        detail=f"`{pair.name}` is {what}; {was}",
+        proposal=f"`{pair.name}` is probably not filled here",
+        strength=strength,
+    )
+
+
+def _emptied(before: float, now: float, rows: int) -> bool:
+    return (
+        before < REFERENCE_BELOW
+        and now >= CURRENT_FROM
+        and before ** (CURRENT_FROM * rows) < CHANCE
+    )

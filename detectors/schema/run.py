@@ -1,0 +1,94 @@
+"""All schema checks on a reference and a current window, for reports and for the diagnosis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from detectors.records import Kind, Schema, Window
+from detectors.schema.absent import check_absent
+from detectors.schema.all_null import check_all_null
+from detectors.schema.cardinality import check_cardinality
+from detectors.schema.check import ABSENT, ALL_NULL, CONSTANT, SchemaCheck
+from detectors.schema.constant import check_constant
+from detectors.schema.missing import check_missing
+from detectors.schema.pairs import (
+    CURRENT_ROWS,
+    REFERENCE_ROWS,
+    Pair,
+    pair_of,
+    thinned,
+)
+from detectors.schema.parent import check_parent
+from detectors.schema.profiles import fields_of, profile
+from detectors.schema.rename import check_rename
+from detectors.schema.retyped import check_retyped
+from detectors.schema.swap import check_swap
+from detectors.schema.unit import check_unit
+from detectors.schema.zero_fill import check_zero_fill
+
+
+def check_schema(
+    reference: Window,
+    current: Window,
+    schema: Schema,
+    *,
+    importance: Mapping[str, float] | None = None,
+) -> tuple[SchemaCheck, ...]:
+    """What is wrong with the columns themselves, column by column; nothing found is ().
+
+    Deterministic checks look at all rows, the others at up to 10,000 reference and 5,000 current
+    rows. A column that is gone, empty or constant is not asked what else it might be.
+    `importance` (share of the reference's loss by permutation, per column) puts the findings of
+    columns that matter first.
+    """
+    if not reference.rows or not current.rows:
+        return ()
+    before, now = thinned(reference, REFERENCE_ROWS), thinned(current, CURRENT_ROWS)
+    found: list[SchemaCheck] = []
+    whole: list[Pair] = []
+    for column in schema.columns:
+        gone = check_retyped(reference, current, column) or check_missing(
+            reference, current, column, schema
+        )
+        if gone is not None:
+            found.append(gone)
+            continue
+        pair = pair_of(before, now, column)
+        if pair is None:
+            continue
+        checks = [
+            check_all_null(pair, current, column),
+            check_constant(pair),
+            check_absent(pair),
+            check_cardinality(pair),
+        ]
+        seen = [check for check in checks if check is not None]
+        found.extend(seen)
+        if not any(check.check in (ALL_NULL, CONSTANT, ABSENT) for check in seen):
+            whole.append(pair)
+    for pair in whole:
+        if pair.kind is Kind.NUMERIC:
+            found.extend(c for c in (check_unit(pair), check_zero_fill(pair)) if c is not None)
+    found.extend(_by_profile([p for p in whole if p.kind is Kind.CATEGORICAL], before, now, schema))
+    order = {column.name: place for place, column in enumerate(schema.columns)}
+    weight = importance or {}
+    return tuple(
+        sorted(found, key=lambda check: (-weight.get(check.column, 0.0), order[check.column]))
+    )
+
+
+def _by_profile(
+    pairs: list[Pair], before: Window, now: Window, schema: Schema
+) -> list[SchemaCheck]:
+    """The checks of categories that compare what the rows of each value look like."""
+    if not pairs:
+        return []
+    fields = fields_of(before, now, schema)
+    found: list[SchemaCheck | None] = []
+    for pair in pairs:
+        profiles = profile(pair.name, before, now, fields)
+        found.append(check_rename(pair, profiles))
+        if profiles is not None and profiles.reference.size and profiles.current.size:
+            found.append(check_swap(pair.name, profiles))
+            found.append(check_parent(pair, profiles))
+    return [check for check in found if check is not None]

@@ -1,0 +1,115 @@
+"""A column in another unit: every quantile times one factor, or moved by one amount."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from detectors.records import FloatArray, State
+from detectors.schema.check import UNIT, SchemaCheck
+from detectors.schema.pairs import Pair
+
+MIN_ROWS = 30
+MIN_QUANTILES = 5
+LEVELS = np.arange(0.05, 0.951, 0.05)
+
+FACTORS = {
+    "1,000": 1e3,
+    "1,000,000": 1e6,
+    "10": 10.0,
+    "100": 100.0,
+    "60": 60.0,
+    "3,600": 3600.0,
+    "86,400": 86400.0,
+    "2.54 (inches to centimetres)": 2.54,
+    "0.4536 (pounds to kilograms)": 0.45359237,
+    "1.609 (miles to kilometres)": 1.609344,
+    "1.8 (degrees Celsius to Fahrenheit steps)": 1.8,
+}
+
+FACTOR_WITHIN = 0.03
+RATIO_SPREAD = 0.02
+SLOPE_WITHIN = 0.05
+SHIFT_IQR = 0.5
+RESIDUAL_IQR = 0.05
+
+
+def check_unit(pair: Pair) -> SchemaCheck | None:
+    """Quantiles of both windows against each other, .05 to .95.
+
+    A factor is certain enough to act on: the median ratio lies within 3 % of a conversion and the
+    ratios spread by less than 2 %. An offset (slope within 5 % of one, shift above half an
+    interquartile range) may be a real change of level, and is only to be watched.
+    """
+    before, now = pair.numbers
+    if len(before) < MIN_ROWS or len(now) < MIN_ROWS:
+        return None
+    was, is_now = np.quantile(before, LEVELS), np.quantile(now, LEVELS)
+    if len(np.unique(was)) < MIN_QUANTILES:
+        return None
+    return _factor(pair.name, was, is_now) or _affine(pair.name, was, is_now)
+
+
+def _factor(name: str, was: FloatArray, now: FloatArray) -> SchemaCheck | None:
+    large = np.abs(was) > 0.05 * np.abs(was).max()
+    if len(np.unique(was[large])) < MIN_QUANTILES:
+        return None
+    ratio = now[large] / was[large]
+    middle = float(np.median(ratio))
+    if middle == 0 or np.median(np.abs(ratio - middle)) >= RATIO_SPREAD * abs(middle):
+        return None
+    for label, factor in FACTORS.items():
+        for sign, known in (("×", factor), ("÷", 1 / factor)):
+            if abs(middle / known - 1) < FACTOR_WITHIN:
+                return SchemaCheck(
+                    column=name,
+                    check=UNIT,
+                    state=State.DRIFT,
+                    detail=f"quantiles of `{name}` are {middle:.4g} times those of the reference",
+                    proposal=f"looks like {sign} {label}",
+                    strength=1.0 - abs(middle / known - 1),
+                )
+    return None
+
+
+def _affine(name: str, was: FloatArray, now: FloatArray) -> SchemaCheck | None:
+    from scipy.stats import theilslopes
+
+    quartile_range = float(was[14] - was[4])
+    if quartile_range <= 0 or not np.isfinite(now).all():
+        return None
+    slope, intercept, *_ = theilslopes(now, was)
+    residual = float(np.median(np.abs(now - intercept - slope * was)))
+    temperature = _temperature(float(slope), float(intercept))
+    if temperature and residual < RESIDUAL_IQR * quartile_range * slope:
+        return SchemaCheck(
+            column=name,
+            check=UNIT,
+            state=State.DRIFT,
+            detail=f"quantiles of `{name}` are {slope:.3g} × those of the reference "
+            f"{intercept:+.3g}",
+            proposal=temperature,
+        )
+    moved = now - was
+    shift = float(np.median(moved))
+    if (
+        abs(slope - 1) > SLOPE_WITHIN
+        or abs(shift) <= SHIFT_IQR * quartile_range
+        or np.median(np.abs(moved - shift)) >= RESIDUAL_IQR * quartile_range
+    ):
+        return None
+    return SchemaCheck(
+        column=name,
+        check=UNIT,
+        state=State.WATCH,
+        detail=f"every quantile of `{name}` moved by {shift:+.4g}, its spread did not change",
+        proposal=f"looks like an offset of {shift:+.4g}",
+        strength=abs(shift) / quartile_range,
+    )
+
+
+def _temperature(slope: float, intercept: float) -> str | None:
+    if abs(slope / 1.8 - 1) < FACTOR_WITHIN and abs(intercept - 32) < 1.5:
+        return "looks like degrees Celsius became Fahrenheit"
+    if abs(slope * 1.8 - 1) < FACTOR_WITHIN and abs(intercept + 32 / 1.8) < 1:
+        return "looks like degrees Fahrenheit became Celsius"
+    return None
