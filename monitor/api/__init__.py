@@ -1,0 +1,1 @@
+"""HTTP: bodies in, records out. One file a group of routes."""

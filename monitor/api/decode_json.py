@@ -1,0 +1,276 @@
+"""JSON and NDJSON bodies into batches of columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from detectors.records import Categories, FloatArray, Schema, Task, Window
+from monitor.api.instants import parse_instants
+from monitor.api.json_rows import Rows, bound_columns, decode_body, sample_rows
+from monitor.api.learn_schema import LEARN_ROWS, learn_schema
+from monitor.api.limits import IngestLimits
+from monitor.api.row_types import (
+    EVENT_FIELDS,
+    LABEL_FIELDS,
+    MISSING_NUMBER,
+    MISSING_WORD,
+    event_rows,
+    label_rows,
+)
+from monitor.api.screen import Draft, LabelDraft, screen_events, screen_labels
+from monitor.batches import EventBatch, LabelBatch, Rejections, refusal
+from monitor.errors import did_you_mean
+
+_DICTIONARY = pa.dictionary(pa.int32(), pa.string())
+
+
+def decode_json_events(
+    body: bytes,
+    *,
+    model: str,
+    schema: Schema,
+    now_us: int,
+    limits: IngestLimits,
+    lines: bool = False,
+) -> EventBatch:
+    """Events of one JSON envelope, or of one object a line, as columns.
+
+    Raises:
+        RequestRefusedError: where the body as a whole cannot be read. Rows that cannot are in
+            `batch.refused`.
+    """
+    rejections = Rejections()
+    bound_columns(len(schema.columns), limits)
+    rows = decode_body(body, event_rows(schema), limits, rejections, lines=lines)
+    known = (*EVENT_FIELDS, *(column.name for column in schema.columns))
+    warnings = extra_warnings(rows.extra, known)
+    draft = _event_draft(rows, schema, warnings, rejections)
+    return screen_events(
+        draft,
+        model=model,
+        task=schema.task,
+        now_us=now_us,
+        future_us=limits.future_us,
+        rejections=rejections,
+        warnings=warnings,
+    )
+
+
+def decode_json_labels(
+    body: bytes,
+    *,
+    model: str,
+    task: Task,
+    now_us: int,
+    limits: IngestLimits,
+    lines: bool = False,
+) -> LabelBatch:
+    """Labels of one JSON envelope, or of one object a line. One without `ts` is known as of now.
+
+    Raises:
+        RequestRefusedError: where the body as a whole cannot be read. Rows that cannot are in
+            `batch.refused`.
+    """
+    rejections = Rejections()
+    rows = decode_body(body, label_rows(), limits, rejections, lines=lines)
+    texts = [row.ts for row in rows.rows]
+    parsed = pa.array(texts, pa.string())
+    ts_us, good = parse_instants(parsed)
+    absent = parsed.is_null().to_numpy(zero_copy_only=False)
+    draft = LabelDraft(
+        ids=[row.id for row in rows.rows],
+        row_numbers=rows.row_numbers,
+        label=np.array([row.label for row in rows.rows], dtype=np.float64),
+        ts_us=np.where(absent, now_us, ts_us),
+        ts_good=good | absent,
+        ts_text=texts.__getitem__,
+    )
+    return screen_labels(
+        draft,
+        model=model,
+        task=task,
+        now_us=now_us,
+        future_us=limits.future_us,
+        rejections=rejections,
+        warnings=extra_warnings(rows.extra, LABEL_FIELDS),
+    )
+
+
+def learn_json_schema(
+    body: bytes,
+    task: Task,
+    limits: IngestLimits,
+    *,
+    slices: tuple[tuple[str, ...], ...] = (),
+    lines: bool = False,
+) -> Schema:
+    """The provisional schema that the first rows of a body suggest.
+
+    Raises:
+        RequestRefusedError: 400 where the body cannot be read, 422 for too many columns.
+    """
+    schema = learn_schema(sample_rows(body, "events", LEARN_ROWS, lines=lines), task, slices)
+    bound_columns(len(schema.columns), limits)
+    return schema
+
+
+def extra_warnings(extra: Sequence[str], known: Iterable[str]) -> list[str]:
+    """One line for each member that was not taken."""
+    names = list(known)
+    return [
+        f"'{name[:80]}' is not in the schema and was ignored.{did_you_mean(name, names)}"
+        for name in extra
+    ]
+
+
+def _event_draft(rows: Rows, schema: Schema, warnings: list[str], rejections: Rejections) -> Draft:
+    events, numbers = rows.rows, rows.row_numbers
+    if schema.embedding_dim:
+        good = _embedding_rows(events, numbers, schema.embedding_dim, rejections)
+        if len(good) < len(events):
+            events, numbers = [events[row] for row in good], numbers[good]
+    elif any(event.embedding is not None for event in events):
+        warnings.append("'embedding' is not in the schema and was ignored.")
+    feature_type = event_rows(schema).feature_type
+    assert feature_type is not None
+    nothing = feature_type()
+    astuple = msgspec.structs.astuple
+    features = [nothing if event.features is None else event.features for event in events]
+    columns: list[tuple[Any, ...]] = (
+        list(zip(*map(astuple, features), strict=True)) if events else [()] * len(schema.columns)
+    )
+    numeric_columns = columns[: len(schema.numeric)]
+    word_columns = columns[len(schema.numeric) :]
+    numeric = {
+        name: _numbers(name, column, warnings)
+        for name, column in zip(schema.numeric, numeric_columns, strict=True)
+    }
+    categorical = {
+        name: _words(name, column, warnings)
+        for name, column in zip(schema.categorical, word_columns, strict=True)
+    }
+    texts = [event.ts for event in events]
+    ts_us, ts_good = parse_instants(pa.array(texts, pa.string()))
+    score = _optional_numbers([event.score for event in events])
+    prediction: Categories | None = None
+    if schema.task is Task.REGRESSION:
+        predicted = _optional_numbers([event.prediction for event in events])
+        score = predicted if score is None else _fill(score, predicted)
+    else:
+        prediction = _optional_words([event.prediction for event in events])
+    if schema.has_score:
+        _warn_missing_score(score, len(events), warnings)
+    weight = _optional_numbers([event.weight for event in events])
+    window = Window(
+        rows=len(events),
+        ts_us=ts_us,
+        score=score,
+        baseline_score=_optional_numbers([event.baseline_score for event in events]),
+        prediction=prediction,
+        weight=None if weight is None else np.where(np.isnan(weight), 1.0, weight),
+        numeric=numeric,
+        categorical=categorical,
+        domain=_optional_words([event.domain for event in events]),
+        version=_optional_words([event.version for event in events]),
+        arm=_optional_words([event.arm for event in events]),
+        cluster=_optional_words([event.cluster for event in events]),
+        embedding=_vectors(events, schema.embedding_dim) if schema.embedding_dim else None,
+    )
+    return Draft(window, [event.id for event in events], numbers, ts_good, texts.__getitem__)
+
+
+def _numbers(name: str, column: tuple[Any, ...], warnings: list[str]) -> FloatArray:
+    values = np.array(column, dtype=np.float64)
+    if np.isnan(values).any():
+        _warn_missing(name, sum(value is MISSING_NUMBER for value in column), len(column), warnings)
+    return values
+
+
+def _words(name: str, column: tuple[Any, ...], warnings: list[str]) -> Categories:
+    words = _categories(column)
+    if MISSING_WORD not in words.values:
+        return words
+    missing = words.values.index(MISSING_WORD)
+    absent = words.codes == missing
+    _warn_missing(name, int(absent.sum()), len(column), warnings)
+    codes = np.where(absent, -1, words.codes - (words.codes > missing)).astype(np.int32)
+    return Categories(codes, words.values[:missing] + words.values[missing + 1 :])
+
+
+def _warn_missing(name: str, missing: int, rows: int, warnings: list[str]) -> None:
+    if missing:
+        warnings.append(f"feature '{name[:80]}' is missing in {missing:,} of {rows:,} rows: null")
+
+
+def _warn_missing_score(score: FloatArray | None, rows: int, warnings: list[str]) -> None:
+    missing = rows if score is None else int(np.isnan(score).sum())
+    if missing:
+        warnings.append(f"'score' is missing in {missing:,} of {rows:,} rows: null")
+
+
+def _categories(column: Sequence[Any]) -> Categories:
+    """Texts (n,) as codes; None is -1. Numbers and booleans become their text."""
+    try:
+        coded = pa.array(column, _DICTIONARY)
+    except (pa.ArrowTypeError, pa.ArrowInvalid):
+        coded = pa.array([word_text(value) for value in column], _DICTIONARY)
+    codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return Categories(codes.astype(np.int32, copy=False), tuple(coded.dictionary.to_pylist()))
+
+
+def word_text(value: object) -> str | None:
+    """A category as text: 3 and 3.0 are "3", true is "true"."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return None if value is None else str(value)
+
+
+def _optional_numbers(values: Sequence[float | None]) -> FloatArray | None:
+    if all(value is None for value in values):
+        return None
+    return np.array(values, dtype=np.float64)
+
+
+def _optional_words(values: Sequence[Any]) -> Categories | None:
+    return None if all(value is None for value in values) else _categories(values)
+
+
+def _fill(score: FloatArray, predicted: FloatArray | None) -> FloatArray:
+    return score if predicted is None else np.where(np.isnan(score), predicted, score)
+
+
+def _embedding_rows(
+    events: Sequence[Any], numbers: NDArray[np.int64], dimension: int, rejections: Rejections
+) -> NDArray[np.int64]:
+    """Rows whose embedding is absent or of the right length; the others are refused."""
+    sizes = np.fromiter(
+        (dimension if event.embedding is None else len(event.embedding) for event in events),
+        np.int64,
+        len(events),
+    )
+    rejections.add_rows(
+        np.flatnonzero(sizes != dimension),
+        lambda row: refusal(
+            int(numbers[row]),
+            events[row].id,
+            "embedding",
+            f"{sizes[row]} numbers",
+            "wrong length",
+            f"send {dimension} numbers",
+        ),
+    )
+    return np.flatnonzero(sizes == dimension)
+
+
+def _vectors(events: Sequence[Any], dimension: int) -> NDArray[np.float32]:
+    nothing = [float("nan")] * dimension
+    rows = [nothing if event.embedding is None else event.embedding for event in events]
+    return np.array(rows, dtype=np.float32).reshape(len(rows), dimension)
