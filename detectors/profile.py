@@ -293,7 +293,7 @@ def _curve_in(described: Any) -> Curve | None:
 
 
 def _scale_out(scale: Scale | None) -> list[float] | None:
-    return None if scale is None else [scale.mean, scale.sd]
+    return None if scale is None else [scale.mean, scale.sd, scale.kurtosis]
 
 
 def _scale_in(pair: Any) -> Scale | None:

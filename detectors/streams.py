@@ -22,15 +22,14 @@ import numpy as np
 from detectors.cells import NumericCells
 from detectors.profile import PREDICTION_COLUMN, SCORE_COLUMN, Profile
 from detectors.records import Settings, Stream, StreamSpec, Task, Tier
-from detectors.statistics import (
-    difference_sd,
+from detectors.scales import (
+    difference_scale,
     loss_scale,
     main_spike,
     mix_groups,
     share_of,
-    statistics,
-    statistics_of,
 )
+from detectors.statistics import statistics, statistics_of
 
 __all__ = [
     "effect_words",
@@ -80,7 +79,7 @@ def label_streams(profile: Profile, settings: Settings) -> tuple[StreamSpec, ...
     if profile.schema.has_baseline:
         base = profile.baseline_loss
         mean = base.mean if base is not None and base.mean > 0.0 else loss.mean or loss.sd
-        step = max(LOSS_STEP, settings.margin) * mean / difference_sd(profile)
+        step = max(LOSS_STEP, settings.margin) * mean / difference_scale(profile).sd
         classes.append(_sliced(profile, [("transfer", "difference", step, "")]))
     return tuple(
         _weighted(spec, LABELLED_SHARE / len(classes)) for members in classes for spec in members
@@ -203,7 +202,7 @@ def _phrase(stream: Stream, effect: float, profile: Profile | None) -> str:
     if stream.signal == "transfer":
         if profile is None:
             return f"loss against the baseline {way} {size:.2f} reference sd"
-        return f"loss against the baseline {way} {size * difference_sd(profile):.3g}"
+        return f"loss against the baseline {way} {size * difference_scale(profile).sd:.3g}"
     if stream.signal == "calibration":
         regression = profile is not None and profile.schema.task is Task.REGRESSION
         unit = "reference sd of the residual" if regression else "log odds"

@@ -72,21 +72,26 @@ class Curve(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """A centre and a unit, frozen on the reference."""
+    """A centre and a unit, frozen on the reference; the kurtosis of a normal variable is 3."""
 
     mean: float
     sd: float
+    kurtosis: float = 3.0
 
     @classmethod
     def of(cls, values: FloatArray, weight: FloatArray) -> Self | None:
-        """Weighted mean and sd of the finite values (n,); None where there are none."""
+        """Weighted moments of the finite values (n,); None where there are none."""
         keep = np.isfinite(values)
         mass = weight[keep].sum()
         if not mass > 0.0:
             return None
         kept, weight = values[keep], weight[keep] / mass
         mean = float(weight @ kept)
-        return cls(mean, float(np.sqrt(weight @ (kept - mean) ** 2)))
+        squares = (kept - mean) ** 2
+        variance = float(weight @ squares)
+        if not variance > 0.0:
+            return cls(mean, 0.0)
+        return cls(mean, float(np.sqrt(variance)), float(weight @ (squares / variance) ** 2))
 
     def standardise(self, values: FloatArray) -> FloatArray:
         """Values (n,) in sd from the mean, clipped at ten; NaN stays NaN."""
