@@ -11,8 +11,8 @@ import numpy as np
 
 from detectors.drift.categorical import measure_categorical
 from detectors.drift.column import LEVEL, ColumnComparison, Measured, conclude
-from detectors.multiple import benjamini_hochberg
 from detectors.drift.numeric import EXACT_ROWS, measure_numeric
+from detectors.multiple import benjamini_hochberg
 from detectors.records import Categories, ColumnSpec, FloatArray, Kind, Schema, State, Window
 
 DesignEffect = float | Mapping[str, float]

@@ -60,11 +60,12 @@ def check_schema(
             check_all_null(pair, current, column),
             check_constant(pair),
             check_absent(pair),
-            check_cardinality(pair),
         ]
         seen = [check for check in checks if check is not None]
         found.extend(seen)
         if not any(check.check in (ALL_NULL, CONSTANT, ABSENT) for check in seen):
+            counted = check_cardinality(pair)
+            found.extend([] if counted is None else [counted])
             whole.append(pair)
     for pair in whole:
         if pair.kind is Kind.NUMERIC:

@@ -16,6 +16,11 @@ REST_TV = 0.06
 UNKNOWN_BEFORE = 0.001
 """A fill value other than zero must be new: 99 may be an honest age."""
 
+HONEST = 0.05
+TURNED = 0.25
+"""Where zero was common before, a quarter of the other values must have turned into it: counts
+have more zeros on some days, and what is not zero looks the same."""
+
 MIN_REST = 30
 MIN_Z = 4.0
 
@@ -40,6 +45,8 @@ def _filled_with(
     was, is_now = float(np.mean(before == fill)), float(np.mean(now == fill))
     rise = is_now - was
     if rise < RISE or (fill != 0.0 and was > UNKNOWN_BEFORE):
+        return None
+    if was >= HONEST and rise < TURNED * (1 - was):
         return None
     pooled = (was * len(before) + is_now * len(now)) / (len(before) + len(now))
     if rise < MIN_Z * math.sqrt(pooled * (1 - pooled) * (1 / len(before) + 1 / len(now))):
