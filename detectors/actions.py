@@ -67,15 +67,15 @@ _TABLE = {
     Mode.PRIOR_SHIFT: _Row(
         RECALIBRATE,
         "hours",
-        "calibration.citl returns inside ±0.05 within 3 days of correcting the label rate, with "
-        f"loss.mean inside its margin; {WRONG}",
+        "calibration.in_the_large returns inside ±0.05 within 3 days of correcting the "
+        f"label rate, with loss.mean inside its margin; {WRONG}",
         retraining=True,
     ),
     Mode.LABEL_SEMANTICS: _Row(
         VERIFY,
         "days",
-        "calibration.citl and loss.mean return to their reference on cohorts labelled after the "
-        f"label rule is agreed, within 7 days of it; {WRONG}. Do not recalibrate before",
+        "calibration.in_the_large and loss.mean return to their reference on cohorts labelled "
+        f"after the label rule is agreed, within 7 days of it; {WRONG}. Do not recalibrate before",
     ),
     Mode.CONCEPT_SHIFT: _Row(
         REFIT_HEAD,
@@ -93,7 +93,7 @@ _TABLE = {
     Mode.MISCALIBRATION: _Row(
         RECALIBRATE,
         "hours",
-        f"calibration.citl returns inside ±0.05 within 3 days of recalibrating; {WRONG}",
+        f"calibration.in_the_large returns inside ±0.05 within 3 days of recalibrating; {WRONG}",
         retraining=True,
     ),
     Mode.NEGATIVE_TRANSFER: _Row(

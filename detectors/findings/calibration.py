@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from detectors.calibration.cox import cox_line
+from detectors.calibration.in_the_large import in_the_large
+from detectors.calibration.rows import log_odds, sigmoid
 from detectors.findings.two_sample import auc
 from detectors.records import FloatArray, Task
-
-STEPS = 15
-RIDGE = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,8 +18,8 @@ class CalibrationChange:
     """Changes from reference to current, each with its z; residuals after recalibration.
 
     Probabilities: intercept in log odds at slope 1, Cox slope, AUC. Regression: mean residual
-    in reference sd of the label, slope of label on prediction, and Fisher z of their correlation.
-    `line_ref` is (intercept, slope) of the reference's recalibration.
+    in reference sd of the label, slope of label on prediction, and their correlation (z after
+    Fisher). NaN where a line does not exist: scores that do not vary, or that separate labels.
     """
 
     intercept: float
@@ -39,41 +39,64 @@ def calibration_change(
     score_cur: FloatArray,
     label_cur: FloatArray,
 ) -> CalibrationChange:
-    """Compare two labelled windows; scores are log odds for probabilities, values otherwise."""
+    """Compare two windows whose scores (n,), (m,) and labels are all known.
+
+    Both classes must be there unless the task is a regression.
+    """
     if task is Task.REGRESSION:
-        return _regression(score_ref, label_ref, score_cur, label_cur)
-    (line_r, se_r), (line_c, se_c) = logistic(score_ref, label_ref), logistic(score_cur, label_cur)
-    (a_r, sa_r), (a_c, sa_c) = shift(score_ref, label_ref), shift(score_cur, label_cur)
-    auc_r, auc_c = _auc_of(score_ref, label_ref), _auc_of(score_cur, label_cur)
-    se_auc = np.hypot(auc_error(auc_r, label_ref), auc_error(auc_c, label_cur))
+        spread = float(np.std(label_ref)) or 1.0
+        before = _line(score_ref / spread, label_ref / spread)
+        now = _line(score_cur / spread, label_cur / spread)
+    else:
+        before, now = _curve(score_ref, label_ref), _curve(score_cur, label_cur)
     return CalibrationChange(
-        intercept=a_c - a_r,
-        intercept_z=_ratio(a_c - a_r, float(np.hypot(sa_r, sa_c))),
-        slope=line_c[1] - line_r[1],
-        slope_z=_ratio(line_c[1] - line_r[1], float(np.hypot(se_r[1], se_c[1]))),
-        ranking=auc_c - auc_r,
-        ranking_z=_ratio(auc_c - auc_r, float(se_auc)),
-        residual_ref=label_ref - sigmoid(line_r[0] + line_r[1] * score_ref),
-        residual_cur=label_cur - sigmoid(line_c[0] + line_c[1] * score_cur),
+        intercept=now.level - before.level,
+        intercept_z=_z(now.level - before.level, before.level_se, now.level_se),
+        slope=now.slope - before.slope,
+        slope_z=_z(now.slope - before.slope, before.slope_se, now.slope_se),
+        ranking=now.ranking - before.ranking,
+        ranking_z=_z(now.ordered - before.ordered, before.ordered_se, now.ordered_se),
+        residual_ref=before.residual,
+        residual_cur=now.residual,
     )
 
 
-def sigmoid(z: FloatArray) -> FloatArray:
-    result: FloatArray = 1 / (1 + np.exp(-np.clip(z, -700, 700)))
-    return result
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fit:
+    """Level, slope and ranking of one window; `ordered` is the ranking on its test's scale."""
+
+    level: float
+    level_se: float
+    slope: float
+    slope_se: float
+    ranking: float
+    ordered: float
+    ordered_se: float
+    residual: FloatArray
 
 
-def logistic(
-    logit: FloatArray, label: FloatArray, weight: FloatArray | None = None
-) -> tuple[FloatArray, FloatArray]:
-    """Cox recalibration logit P(y) = a + b logit p: (a, b) and their standard errors."""
-    return _newton(np.column_stack([np.ones(len(logit)), logit]), 0 * logit, label, weight)
-
-
-def shift(logit: FloatArray, label: FloatArray) -> tuple[float, float]:
-    """Calibration in the large: the intercept beside offset logit p, and its standard error."""
-    beta, se = _newton(np.ones((len(logit), 1)), logit, label, None)
-    return float(beta[0]), float(se[0])
+def _curve(p: FloatArray, y: FloatArray) -> _Fit:
+    """Probabilities against 0 and 1."""
+    level = in_the_large(p, y)
+    assert level is not None  # only without rows
+    line = cox_line(p, y)
+    ranking = auc(p[y == 0], p[y == 1])
+    if line is None:
+        slope = slope_se = float("nan")
+        expected = sigmoid(log_odds(p) + level.intercept)
+    else:
+        slope, slope_se = float(line.coefficients[1]), line.se(1)
+        expected = sigmoid(line.coefficients[0] + slope * log_odds(p))
+    return _Fit(
+        level.intercept,
+        level.intercept_se,
+        slope,
+        slope_se,
+        ranking,
+        ranking,
+        auc_error(ranking, y),
+        y - expected,
+    )
 
 
 def auc_error(value: float, label: FloatArray) -> float:
@@ -85,67 +108,25 @@ def auc_error(value: float, label: FloatArray) -> float:
     return float(np.sqrt(max(spread, 0.0) / (ones * zeros)))
 
 
-def _newton(
-    X: FloatArray, offset: FloatArray, label: FloatArray, weight: FloatArray | None
-) -> tuple[FloatArray, FloatArray]:
-    """Weighted logistic regression by Newton steps, with a ridge that only prevents overflow."""
-    w = np.ones(len(label)) if weight is None else weight
-    beta = np.zeros(X.shape[1])
-    H = np.eye(X.shape[1])
-    for _ in range(STEPS):
-        p = sigmoid(offset + X @ beta)
-        H = X.T @ (X * (w * p * (1 - p) + 1e-9)[:, None]) + RIDGE * np.eye(X.shape[1])
-        beta = beta + np.linalg.solve(H, X.T @ (w * (label - p)))
-    return beta, np.sqrt(np.diag(np.linalg.inv(H)))
-
-
-def _regression(
-    score_ref: FloatArray, label_ref: FloatArray, score_cur: FloatArray, label_cur: FloatArray
-) -> CalibrationChange:
-    spread = float(np.std(label_ref)) or 1.0
-    fits = [_line(score_ref, label_ref), _line(score_cur, label_cur)]
-    bias = [(label_ref - score_ref) / spread, (label_cur - score_cur) / spread]
-    move = float(bias[1].mean() - bias[0].mean())
-    move_se = float(np.sqrt(sum(b.var() / len(b) for b in bias)))
-    slope_se = float(np.hypot(fits[0].slope_se, fits[1].slope_se))
-    fisher = [np.arctanh(np.clip(fit.correlation, -0.9999, 0.9999)) for fit in fits]
-    fisher_se = float(np.sqrt(1 / (len(label_ref) - 3) + 1 / (len(label_cur) - 3)))
-    return CalibrationChange(
-        intercept=move,
-        intercept_z=_ratio(move, move_se),
-        slope=fits[1].slope - fits[0].slope,
-        slope_z=_ratio(fits[1].slope - fits[0].slope, slope_se),
-        ranking=fits[1].correlation - fits[0].correlation,
-        ranking_z=float(fisher[1] - fisher[0]) / fisher_se,
-        residual_ref=fits[0].residual / spread,
-        residual_cur=fits[1].residual / spread,
-    )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Line:
-    slope: float
-    slope_se: float
-    correlation: float
-    residual: FloatArray
-
-
-def _line(x: FloatArray, y: FloatArray) -> _Line:
-    """Least squares of y on x with a heteroscedasticity-robust slope error (HC0)."""
+def _line(x: FloatArray, y: FloatArray) -> _Fit:
+    """Values against predictions by least squares; slope error robust to uneven noise (HC0)."""
+    bias = y - x
+    level, level_se = float(bias.mean()), float(bias.std() / np.sqrt(len(y)))
     centred = x - x.mean()
     square = float(centred @ centred)
-    if square <= 0:
-        return _Line(float("nan"), float("nan"), 0.0, y - y.mean())
+    spread = float(np.std(y)) * float(np.std(x))
+    if square <= 0 or spread <= 0:
+        hole = float("nan")
+        return _Fit(level, level_se, hole, hole, hole, hole, hole, y - y.mean())
     slope = float(centred @ y) / square
     residual = y - y.mean() - slope * centred
-    se = float(np.sqrt(((centred * residual) ** 2).sum())) / square
-    spread = float(np.std(y)) * np.sqrt(square / len(x))
-    return _Line(slope, se, slope * square / len(x) / spread if spread > 0 else 0.0, residual)
+    slope_se = float(np.sqrt(((centred * residual) ** 2).sum())) / square
+    correlation = float(centred @ y) / len(x) / spread
+    fisher = float(np.arctanh(np.clip(correlation, -0.9999, 0.9999)))
+    fisher_se = 1 / np.sqrt(len(x) - 3)
+    return _Fit(level, level_se, slope, slope_se, correlation, fisher, fisher_se, residual)
 
 
-def _auc_of(score: FloatArray, label: FloatArray) -> float:
-    return auc(score[label == 0], score[label == 1])
-
-
-def _ratio(value: float, se: float) -> float:
-    return value / se if se > 0 else float("nan")
+def _z(change: float, se_ref: float, se_cur: float) -> float:
+    se = float(np.hypot(se_ref, se_cur))
+    return change / se if se > 0 else float("nan")

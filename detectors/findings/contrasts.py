@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from detectors.findings.calibration import calibration_change, logistic
+from detectors.calibration.rows import log_odds
+from detectors.findings.calibration import calibration_change
 from detectors.findings.decomposition import decompose
 from detectors.findings.label_shift import (
     black_box_rate,
     covariate_weighted_rate,
     importance_weights,
-    log_odds,
+    log_odds_of,
 )
 from detectors.findings.localisation import localise
 from detectors.findings.rows import CURRENT_ROWS, REFERENCE_ROWS, draw_rows
@@ -22,7 +23,6 @@ from detectors.records import BoolArray, FloatArray, Schema, Task, Window
 from detectors.schema.check import (
     ABSENT,
     ALL_NULL,
-    CONSTANT,
     MISSING,
     PARENT,
     RENAME,
@@ -36,7 +36,7 @@ from detectors.transfer.loss import loss_of
 
 FEWEST_ROWS = 200
 FEWEST_MINORITY = 20
-ABSENCE = frozenset({MISSING, ALL_NULL, ABSENT, CONSTANT})
+ABSENCE = frozenset({MISSING, ALL_NULL, ABSENT})
 MISMATCH = frozenset({RETYPED, UNIT, RENAME, SWAP, PARENT, ZERO_FILL})
 NAN = float("nan")
 
@@ -191,7 +191,7 @@ def _with_labels(
     loss_cur = loss_of(schema.task, now.score, y_cur)
     terms = decompose(loss_ref, two.reference, loss_cur, two.current, seed=seed)
     loss_se = float(np.sqrt(loss_ref.var() / len(y_ref) + loss_cur.var() / len(y_cur))) * widen
-    change = calibration_change(schema.task, z_ref, y_ref, z_cur, y_cur)
+    change = calibration_change(schema.task, before.score, y_ref, now.score, y_cur)
     place = localise(
         before, now, schema, change.residual_ref, change.residual_cur, design_effect=widen**2
     )
@@ -216,27 +216,24 @@ def _with_labels(
         return found
     p_ref, p_cur = float(y_ref.mean()), float(y_cur.mean())
     rate = black_box_rate(z_ref, y_ref, z_cur, seed=seed)
-    line, _ = logistic(z_ref, y_ref, importance_weights(two.reference))
-    weighted = covariate_weighted_rate((float(line[0]), float(line[1])), z_cur)
+    weighted = covariate_weighted_rate(
+        before.score, y_ref, importance_weights(two.reference), now.score
+    )
     error = np.sqrt(1 / (len(y_ref) * p_ref * (1 - p_ref)) + 1 / (len(y_cur) * p_cur * (1 - p_cur)))
     return replace(
         found,
         within_class_auc=within_class_auc(two, y_ref, y_cur),
-        rate_change=log_odds(p_cur) - log_odds(p_ref),
+        rate_change=log_odds_of(p_cur) - log_odds_of(p_ref),
         rate_change_se=float(error) * widen,
         black_box_change=rate.change,
         black_box_se=rate.change_se * widen,
-        weighted_change=log_odds(min(max(weighted, 1e-6), 1 - 1e-6)) - log_odds(p_ref),
+        weighted_change=log_odds_of(weighted) - log_odds_of(p_ref),
     )
 
 
 def working_score(task: Task, score: FloatArray) -> FloatArray:
     """Log odds of a probability, or a regression's value as it is."""
-    if task is Task.REGRESSION:
-        return score
-    p = np.clip(score, 1e-6, 1 - 1e-6)
-    odds: FloatArray = np.log(p) - np.log1p(-p)
-    return odds
+    return score if task is Task.REGRESSION else log_odds(score)
 
 
 def labelled(window: Window) -> BoolArray:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from detectors.calibration.cox import cox_line
+from detectors.calibration.rows import log_odds, sigmoid
 from detectors.records import FloatArray
 
 BOOTSTRAPS = 200
@@ -28,8 +30,8 @@ class LabelRate:
     change_se: float
 
 
-def log_odds(p: float) -> float:
-    return float(np.log(p) - np.log1p(-p))
+def log_odds_of(rate: float) -> float:
+    return float(log_odds(np.array(rate)))
 
 
 def black_box_rate(
@@ -52,16 +54,22 @@ def black_box_rate(
     shares = rng.binomial(len(score_cur), share, BOOTSTRAPS) / len(score_cur)
     rate = float(_inverted(cells, np.array(share)))
     se = float(np.std(_inverted(drawn, shares)))
-    change = log_odds(rate) - log_odds(float(label_ref.mean()))
+    change = log_odds_of(rate) - log_odds_of(float(label_ref.mean()))
     return LabelRate(rate, se, change, se / (rate * (1 - rate)))
 
 
 def covariate_weighted_rate(
-    calibrated_ref_slope: tuple[float, float], logit_cur: FloatArray
+    score_ref: FloatArray, label_ref: FloatArray, weight: FloatArray, score_cur: FloatArray
 ) -> float:
-    """Mean recalibrated probability over current rows, given (intercept, slope)."""
-    intercept, slope = calibrated_ref_slope
-    return float((1 / (1 + np.exp(-(intercept + slope * logit_cur)))).mean())
+    """Mean probability over current rows, recalibrated on reference rows weighted to look alike.
+
+    Scores are probabilities. NaN where the weighted recalibration line does not exist.
+    """
+    line = cox_line(score_ref, label_ref, weight)
+    if line is None:
+        return float("nan")
+    intercept, slope = line.coefficients
+    return float(sigmoid(intercept + slope * log_odds(score_cur)).mean())
 
 
 def importance_weights(g: FloatArray) -> FloatArray:

@@ -39,7 +39,7 @@ def cell_excess(
     if df < 1:
         return 0.0, 0.0
     Q = float(((mean_cur - mean_ref) ** 2 / variance).sum())
-    return Q, (Q - df) / np.sqrt(2 * df)
+    return Q, float((Q - df) / np.sqrt(2 * df))
 
 
 def localise(

@@ -25,7 +25,7 @@ def describe(contrasts: Contrasts, mode: Mode) -> tuple[str, ...]:
     """Sentences behind `mode`: what the checks said, then contrasts, then what is missing."""
     c = contrasts
     said = [
-        f"{check.column}: {check.detail}" + (f" ({check.proposal})" if check.proposal else "")
+        check.detail + (f" ({check.proposal})" if check.proposal else "")
         for check in (*c.absent, *c.mismatched)
     ]
     sentences = _sentences(c)
@@ -50,14 +50,14 @@ def missing(c: Contrasts) -> tuple[str, ...]:
         return (
             (
                 f"labels are needed: {c.labels_cur} labelled current and {c.labels_ref} labelled "
-                f"reference rows, {FEWEST_ROWS} of each would do; a change of P(y | x) cannot be seen "
-                "without them"
+                f"reference rows, {FEWEST_ROWS} of each would do; a change of P(y | x) cannot be "
+                "seen without them"
             ),
         )
     return (
         (
-            f"labels of both classes are needed: at least {FEWEST_MINORITY} of the rarer one in each "
-            "window"
+            f"labels of both classes are needed: at least {FEWEST_MINORITY} of the rarer one in "
+            "each window"
         ),
     )
 
@@ -82,8 +82,8 @@ def _sentences(c: Contrasts) -> dict[str, str]:
         "loss": (
             c.loss_z,
             (
-                f"mean loss {c.loss_ref:.4f} -> {c.loss_cur:.4f} (z {c.loss_z:+.1f}, {c.labels_cur} "
-                "labelled rows)"
+                f"mean loss {c.loss_ref:.4f} -> {c.loss_cur:.4f} (z {c.loss_z:+.1f}, "
+                f"{c.labels_cur} labelled rows)"
             ),
         ),
         "concept": (
@@ -100,8 +100,8 @@ def _sentences(c: Contrasts) -> dict[str, str]:
         "estimates": (
             c.black_box_change,
             (
-                f"scores alone imply {c.black_box_change:+.2f} log odds (± {c.black_box_se:.2f}) if "
-                f"P(x | y) held, {c.weighted_change:+.2f} if P(y | x) held"
+                f"scores alone imply {c.black_box_change:+.2f} log odds (± {c.black_box_se:.2f}) "
+                f"if P(x | y) held, {c.weighted_change:+.2f} if P(y | x) held"
             ),
         ),
         "intercept": (

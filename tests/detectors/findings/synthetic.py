@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.records import (
     Categories,
@@ -53,7 +54,17 @@ def world(rows: int, seed: int, *, age_mean: float = 0.0, pool: int = 1) -> Wind
     )
 
 
-def flipped(window: Window, where: FloatArray) -> Window:
+def scores(window: Window) -> FloatArray:
+    assert window.score is not None
+    return window.score
+
+
+def labels(window: Window) -> FloatArray:
+    assert window.label is not None
+    return window.label
+
+
+def flipped(window: Window, where: NDArray[np.floating]) -> Window:
     """Each label turned over with probability `where` (n,)."""
     assert window.label is not None
     turn = np.random.default_rng(99).random(window.rows) < where
@@ -65,6 +76,16 @@ def oversampled(rows: int, seed: int, *, odds: float) -> Window:
     world_ = world(rows, seed, pool=6)
     assert world_.label is not None
     weight = np.where(world_.label == 1, odds, 1.0)
+    chosen = np.random.default_rng(seed).choice(
+        world_.rows, rows, replace=False, p=weight / weight.sum()
+    )
+    return world_.take(chosen)
+
+
+def tilted(rows: int, seed: int) -> Window:
+    """A world in which rows with age above zero are four times as likely to be seen."""
+    world_ = world(rows, seed, pool=6)
+    weight = np.where(world_.numeric["age"] > 0, 4.0, 1.0)
     chosen = np.random.default_rng(seed).choice(
         world_.rows, rows, replace=False, p=weight / weight.sum()
     )

@@ -7,43 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from detectors.findings.contrasts import Contrasts
 from detectors.findings.decision import above, at_least, at_most, below, decide_mode
 from detectors.records import Mode, State, Task
 from detectors.schema.check import ABSENT, SWAP, SchemaCheck
-
-QUIET = Contrasts(
-    Task.BINARY,
-    rows_ref=6000,
-    rows_cur=3000,
-    labels_ref=6000,
-    labels_cur=3000,
-    inputs_auc=0.505,
-    score_shift=0.01,
-    score_slope=1.0,
-    score_move=0.01,
-    score_move_z=0.4,
-    within_class_auc=0.51,
-    loss_ref=0.40,
-    loss_cur=0.401,
-    loss_z=0.2,
-    concept=0.001,
-    concept_z=0.2,
-    rate_change=0.02,
-    rate_change_se=0.045,
-    black_box_change=0.03,
-    black_box_se=0.06,
-    weighted_change=0.0,
-    intercept_change=0.02,
-    intercept_z=0.5,
-    slope_change=0.01,
-    slope_z=0.3,
-    ranking_change=0.0,
-    ranking_z=0.0,
-    local_z=0.5,
-    local_column="age",
-)
-"""Nothing has changed; every row below says only what differs."""
+from tests.detectors.findings.quiet import QUIET
 
 GONE = SchemaCheck("age", ABSENT, State.DRIFT, "one value in 100 % of rows")
 SWAPPED = SchemaCheck("region", SWAP, State.DRIFT, "north reads as south")

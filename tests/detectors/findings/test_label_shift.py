@@ -1,14 +1,13 @@
 import numpy as np
 import pytest
 
-from detectors.findings.calibration import logistic
 from detectors.findings.label_shift import (
     black_box_rate,
     covariate_weighted_rate,
     importance_weights,
-    log_odds,
+    log_odds_of,
 )
-from tests.detectors.findings.synthetic import logit, oversampled, world
+from tests.detectors.findings.synthetic import labels, logit, oversampled, scores, world
 
 
 def test_inverts_a_confusion_by_hand() -> None:
@@ -20,36 +19,31 @@ def test_inverts_a_confusion_by_hand() -> None:
     found = black_box_rate(score, label, np.repeat([1.0, 0.0], [13, 7]), seed=0)
 
     assert found.rate == pytest.approx(0.75)
-    assert found.change == pytest.approx(log_odds(0.75))
+    assert found.change == pytest.approx(log_odds_of(0.75))
 
 
 def test_recovers_the_label_rate_under_pure_label_shift() -> None:
     reference, current = world(6000, 1), oversampled(3000, 2, odds=3.0)
-    assert reference.score is not None
-    assert reference.label is not None
-    assert current.score is not None
-    assert current.label is not None
 
-    found = black_box_rate(logit(reference.score), reference.label, logit(current.score), seed=0)
+    found = black_box_rate(
+        logit(scores(reference)), labels(reference), logit(scores(current)), seed=0
+    )
 
-    assert found.rate == pytest.approx(current.label.mean(), abs=3 * found.se)
+    assert found.rate == pytest.approx(labels(current).mean(), abs=3 * found.se)
 
 
 def test_its_error_is_that_of_resampling_rows() -> None:
     reference, current = world(1500, 1), world(1000, 2)
-    assert reference.score is not None
-    assert reference.label is not None
-    assert current.score is not None
     rng = np.random.default_rng(3)
-    cut = np.quantile(reference.score, 1 - reference.label.mean())
+    cut = np.quantile(scores(reference), 1 - labels(reference).mean())
     slow = []
     for _ in range(400):
         i, j = rng.integers(0, 1500, 1500), rng.integers(0, 1000, 1000)
-        said, y = reference.score[i] > cut, reference.label[i]
+        said, y = scores(reference)[i] > cut, labels(reference)[i]
         hit, false = said[y == 1].mean(), said[y == 0].mean()
-        slow.append(((current.score[j] > cut).mean() - false) / (hit - false))
+        slow.append(((scores(current)[j] > cut).mean() - false) / (hit - false))
 
-    found = black_box_rate(reference.score, reference.label, current.score, seed=0)
+    found = black_box_rate(scores(reference), labels(reference), scores(current), seed=0)
 
     assert found.se == pytest.approx(np.std(slow), rel=0.2)
 
@@ -65,15 +59,9 @@ def test_a_useless_score_gives_a_rate_inside_its_limits() -> None:
 
 def test_weights_recover_the_label_rate_under_pure_covariate_shift() -> None:
     reference, current = world(6000, 1), world(3000, 2, age_mean=0.5)
-    assert reference.score is not None
-    assert reference.label is not None
-    assert current.score is not None
-    assert current.label is not None
     ratio = np.exp(0.5 * reference.numeric["age"] - 0.125)  # the true density ratio
 
-    line, _ = logistic(
-        logit(reference.score), reference.label, importance_weights(ratio / (1 + ratio))
-    )
-    found = covariate_weighted_rate((float(line[0]), float(line[1])), logit(current.score))
+    weight = importance_weights(ratio / (1 + ratio))
+    found = covariate_weighted_rate(scores(reference), labels(reference), weight, scores(current))
 
-    assert found == pytest.approx(current.label.mean(), abs=0.025)
+    assert found == pytest.approx(labels(current).mean(), abs=0.025)

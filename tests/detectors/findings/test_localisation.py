@@ -4,20 +4,16 @@ import pytest
 from detectors.findings.calibration import calibration_change
 from detectors.findings.localisation import Localisation, cell_excess, localise
 from detectors.records import Task, Window
-from tests.detectors.findings.synthetic import BINARY, flipped, logit, world
+from tests.detectors.findings.synthetic import BINARY, flipped, labels, scores, world
 
 
 def located(reference: Window, current: Window) -> Localisation:
-    assert reference.score is not None
-    assert reference.label is not None
-    assert current.score is not None
-    assert current.label is not None
     change = calibration_change(
         Task.BINARY,
-        logit(reference.score),
-        reference.label,
-        logit(current.score),
-        current.label,
+        scores(reference),
+        labels(reference),
+        scores(current),
+        labels(current),
     )
     return localise(reference, current, BINARY, change.residual_ref, change.residual_cur)
 

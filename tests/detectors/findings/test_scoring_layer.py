@@ -3,13 +3,11 @@ import pytest
 
 from detectors.findings.scoring_layer import score_given_inputs
 from detectors.findings.two_sample import encode
-from tests.detectors.findings.synthetic import BINARY, logit, world
+from tests.detectors.findings.synthetic import BINARY, logit, scores, world
 
 REFERENCE, CURRENT = world(2000, 1), world(1000, 2)
-assert REFERENCE.score is not None
-assert CURRENT.score is not None
 X, _ = encode(REFERENCE, CURRENT, BINARY)
-BEFORE, NOW = logit(REFERENCE.score), logit(CURRENT.score)
+BEFORE, NOW = logit(scores(REFERENCE)), logit(scores(CURRENT))
 
 
 def test_an_unchanged_model_has_no_shift_and_slope_one() -> None:

@@ -1,0 +1,153 @@
+"""One named cause for what was found, its runner-up, and the one thing to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from detectors.actions import action_for
+from detectors.findings.confidence import confidence_in
+from detectors.findings.contrasts import FEWEST_ROWS, Contrasts, measure
+from detectors.findings.decision import decide_mode
+from detectors.findings.words import describe
+from detectors.records import (
+    Diagnosis,
+    Finding,
+    Mode,
+    Schema,
+    TransferState,
+    TransferVerdict,
+    Window,
+)
+from detectors.schema import DETERMINISTIC, check_schema
+
+VOLUME_RATIO = 3.0
+DUPLICATE_SHARE = 0.02
+DELAY_RATIO = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class DiagnosisContext:
+    """What is known besides the rows of the two windows.
+
+    `findings` are those that fired. `volume_ratio` is rows per hour, current over reference;
+    `duplicate_share` the share of repeated ids; `label_delay_ratio` the median label delay,
+    current over reference. `design_effect` widens every standard error of dependent rows.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    transfer: TransferVerdict | None = None
+    many_columns_one_tick: bool = False
+    volume_ratio: float | None = None
+    duplicate_share: float | None = None
+    label_delay_ratio: float | None = None
+    version_changed: bool = False
+    design_effect: float = 1.0
+    seed: int = 0
+
+
+def diagnose(
+    reference: Window, current: Window, schema: Schema, context: DiagnosisContext
+) -> Diagnosis:
+    """Compare two windows and name the cause of what changed.
+
+    Labels, scores and many rows are used where they are there; where they are missing the
+    evidence says what is needed. The same windows and seed give the same diagnosis. Below a
+    confidence of .6 the runner-up deserves to be shown beside the mode.
+    """
+    checks = check_schema(reference, current, schema)
+    if min(reference.rows, current.rows) < FEWEST_ROWS:
+        checks = tuple(check for check in checks if check.check in DETERMINISTIC)
+    contrasts = measure(
+        reference,
+        current,
+        schema,
+        checks=checks,
+        design_effect=context.design_effect,
+        seed=context.seed,
+    )
+    return conclude(contrasts, context)
+
+
+def conclude(contrasts: Contrasts, context: DiagnosisContext) -> Diagnosis:
+    """The diagnosis of measured contrasts: the decision, its words, its action."""
+    anomalies = pipeline_anomalies(context)
+    harmed = harmed_slices(context.transfer)
+    mode, runner_up = decide_mode(
+        contrasts, pipeline_fault=bool(anomalies), transfer_hurts=bool(harmed)
+    )
+    headline = (context.transfer.words,) if harmed and context.transfer else ()
+    release = (
+        ("the served version changed inside this window: compare with that release first",)
+        if context.version_changed
+        else ()
+    )
+    columns = _columns(contrasts, mode)
+    return Diagnosis(
+        mode=mode,
+        confidence=confidence_in(mode, contrasts),
+        runner_up=runner_up,
+        evidence=tuple(filter(None, (*headline, *anomalies, *release, *describe(contrasts, mode)))),
+        action=action_for(
+            mode,
+            slice_name=_slice(context.findings, harmed, mode),
+            columns=columns,
+            losses_known=contrasts.has_labels,
+        ),
+        columns=columns,
+    )
+
+
+def pipeline_anomalies(context: DiagnosisContext) -> tuple[str, ...]:
+    """Sentences about the data path itself; any of them makes a data-pipeline fault."""
+    said = []
+    if context.many_columns_one_tick:
+        names = sorted({f.column for f in context.findings if f.column})
+        which = f": {', '.join(names[:5])}" if names else ""
+        said.append(f"many columns changed within one tick{which}")
+    if context.volume_ratio is not None and not (
+        1 / VOLUME_RATIO <= context.volume_ratio <= VOLUME_RATIO
+    ):
+        said.append(f"{context.volume_ratio:.2g} times the usual volume")
+    if context.duplicate_share is not None and context.duplicate_share > DUPLICATE_SHARE:
+        said.append(f"{context.duplicate_share:.1%} of events were sent again")
+    if context.label_delay_ratio is not None and not (
+        1 / DELAY_RATIO <= context.label_delay_ratio <= DELAY_RATIO
+    ):
+        said.append(
+            f"labels take {context.label_delay_ratio:.2g} times as long as in the reference"
+        )
+    return tuple(said)
+
+
+def harmed_slices(transfer: TransferVerdict | None) -> tuple[str, ...]:
+    """Where the transferred model loses to the baseline: ("",) for everywhere, or slice names."""
+    if transfer is None:
+        return ()
+    if transfer.state is TransferState.HURTS:
+        return ("",)
+    return tuple(name for name, part in transfer.slices if part.state is TransferState.HURTS)
+
+
+def _slice(findings: Iterable[Finding], harmed: tuple[str, ...], mode: Mode) -> str:
+    """The one slice everything points at, or "" for the whole domain."""
+    if mode is Mode.NEGATIVE_TRANSFER:
+        named = set(harmed)
+    else:
+        named = {finding.slice for finding in findings}
+    return named.pop() if len(named) == 1 else ""
+
+
+def _columns(contrasts: Contrasts, mode: Mode) -> tuple[str, ...]:
+    """Columns a person should look at, most telling first."""
+    if mode is Mode.FEATURE_ABSENT:
+        named = [check.column for check in contrasts.absent]
+    elif mode is Mode.SCHEMA_MISMATCH:
+        named = [check.column for check in contrasts.mismatched]
+    elif mode is Mode.CONCEPT_SHIFT:
+        named = [contrasts.local_column] if contrasts.local_column else []
+    elif mode in {Mode.COVARIATE_SHIFT, Mode.BENIGN}:
+        named = list(contrasts.carriers)
+    else:
+        named = []
+    return tuple(dict.fromkeys(named))
