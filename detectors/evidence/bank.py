@@ -19,7 +19,7 @@ from detectors.evidence.design import Design
 from detectors.evidence.fleet import FleetPrior
 from detectors.evidence.grids import PHI_GRID
 from detectors.evidence.reference import learn_reference, ticks_from
-from detectors.evidence.state import ACTIVE, PHI, FilterState
+from detectors.evidence.state import ACTIVE, FilterState
 from detectors.evidence.young import (
     FIRST_BET_US,
     KNOWN_SCALE_US,
@@ -45,6 +45,7 @@ from detectors.records import (
 ENGINE_VERSION = 1
 
 WANDERING_PHI = 0.95
+WANDERING_LIKELY = 0.5
 WANDERING_SHARE = 0.1
 SMALLEST_VARIANCE = 1e-12
 
@@ -111,7 +112,10 @@ class Bank:
 
     @property
     def maturity(self) -> Maturity:
-        return maturity_at(self.age_us)
+        """How far the promise has come; ticks of rows never get beyond provisional."""
+        reached = maturity_at(self.age_us)
+        late = self.row_ticks and reached is Maturity.GUARANTEED
+        return Maturity.PROVISIONAL if late else reached
 
     @property
     def guaranteed(self) -> bool:
@@ -140,15 +144,17 @@ class Bank:
 
     @property
     def wandering(self) -> BoolArray:
-        """Streams (K,) of near-unit-root memory, where they hold over a tenth of their tier.
+        """Streams (K,) likelier than not of φ ≥ .95, where they hold over a tenth of a tier.
 
-        Below that share, even ten times the promised rate on them only doubles the total.
+        Below that share, even ten times the promised rate on them only doubles the total. The
+        cautious φ of the filter would flag any stream whose memory is merely unknown.
         """
         none = np.zeros(len(self.specs), np.bool_)
         if self.state is None:
             return none
         betting = (self.state.model[:, ACTIVE] > 0) & (self.plan.weight > 0)
-        wanders = (self.state.model[:, PHI] >= WANDERING_PHI) & betting
+        long_memory = self.phi_weights[:, PHI_GRID >= WANDERING_PHI].sum(axis=1)
+        wanders = (long_memory >= WANDERING_LIKELY) & betting
         counted = none.copy()
         for row in np.unique(self.plan.tier):
             of_tier = self.plan.tier == row
