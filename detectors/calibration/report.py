@@ -1,0 +1,200 @@
+"""The calibration answer of a report: one state, effect sizes with intervals, a sentence.
+
+Against a labelled reference everything is relative to the reference's own recalibration curve:
+a model that was a little off when it was accepted is judged for what has changed since. The
+error of that curve is part of every interval. Absolute numbers stand beside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from detectors.calibration.bins import equal_mass_bins
+from detectors.calibration.cox import cox_line
+from detectors.calibration.ecce import ecce
+from detectors.calibration.ece import ece_debiased
+from detectors.calibration.in_the_large import InTheLarge, in_the_large
+from detectors.calibration.line import calibration_of_values
+from detectors.calibration.recalibration import Recalibration, fit_recalibration
+from detectors.calibration.result import (
+    Calibration,
+    CurvePoint,
+    Numbers,
+    SliceCalibration,
+    curve_points,
+    judge,
+    not_monitored,
+    nothing_labelled,
+    wilson,
+)
+from detectors.calibration.rows import JudgedRows, effective_rows, judged_rows
+from detectors.calibration.slices import ranked
+from detectors.calibration.spiegelhalter import spiegelhalter
+from detectors.calibration.wording import words_for
+from detectors.records import BoolArray, FloatArray, Task, Window
+
+SUM_CONSTRAINED = 0.2
+"""Below this dispersion of Σ(y - p) per cluster the scores add up to the outcome by design."""
+
+__all__ = ["Calibration", "CurvePoint", "Numbers", "SliceCalibration", "calibration_of"]
+
+
+def calibration_of(
+    window: Window,
+    *,
+    task: Task,
+    reference: Window | None = None,
+    design_effect: float = 1.0,
+    slices: Mapping[str, BoolArray] | None = None,
+) -> Calibration:
+    """Judge the labelled rows of a window, and of its slices: masks (n,) by name.
+
+    `design_effect` divides the rows where they depend on each other in ways not recorded; with
+    a `cluster` column the variance is summed by cluster instead. Slices are relative to the same
+    curve as the whole, so a slice that was already off in the reference shows. `p_value` is for
+    the caller to weigh against its other questions; `state` takes it alone at .05, slices at a
+    false discovery rate of .05 among themselves.
+    """
+    if task is Task.REGRESSION:
+        return calibration_of_values(
+            window, reference=reference, design_effect=design_effect, slices=slices or {}
+        )
+    rows = judged_rows(window, task=task)
+    if rows is None:
+        return not_monitored()
+    if not len(rows):
+        return nothing_labelled(window.rows)
+    base = None if reference is None else judged_rows(reference, task=task)
+    curve = None
+    if base is not None and len(base):
+        curve = fit_recalibration(base.score, base.label, base.weight)
+    deff = max(design_effect, 1.0)
+    noise = _noise(base, curve, deff)
+    numbers = _numbers(rows, curve, noise, deff)
+    absolute = numbers if curve is None else _numbers(rows, None, _Noise(), deff)
+    p = rows.score if curve is None else curve.apply(rows.score)
+    cumulative = ecce(p, rows.label, rows.weight)
+    sharp = spiegelhalter(rows.score, rows.label, rows.weight)
+    result = Calibration(
+        state=numbers.state,
+        relative_to="outcomes" if curve is None else "reference",
+        rows=len(rows),
+        observed_over_expected=numbers.ratio,
+        observed_over_expected_ci=numbers.ratio_ci,
+        intercept=numbers.intercept,
+        intercept_ci=numbers.intercept_ci,
+        slope=numbers.slope,
+        slope_ci=numbers.slope_ci,
+        p_value=numbers.p_value,
+        ecce=None if cumulative is None else cumulative.mad,
+        ecce_normalised=None if cumulative is None else cumulative.mad_normalised,
+        ece_debiased=ece_debiased(p, rows.label, rows.weight),
+        spiegelhalter_p=None if sharp is None else sharp[1],
+        minimum_detectable=numbers.minimum_detectable,
+        rows_needed=numbers.rows_needed,
+        absolute=absolute,
+        curve=_curve(rows, curve, deff),
+        slices=_slices(rows, curve, noise, deff, slices or {}),
+        note=numbers.note,
+    )
+    return replace(result, words=words_for(result))
+
+
+@dataclass(frozen=True, slots=True)
+class _Noise:
+    """Standard errors that the reference's curve brings along."""
+
+    intercept: float = 0.0
+    slope: float = 0.0
+
+
+def _noise(base: JudgedRows | None, curve: Recalibration | None, deff: float) -> _Noise:
+    if base is None or curve is None or not len(base):
+        return _Noise()
+    r = curve.apply(base.score)
+    information = float(base.weight @ (r * (1.0 - r)))
+    spread = float(base.weight**2 @ (r * (1.0 - r)))
+    intercept = float(np.sqrt(spread)) / information
+    line = cox_line(r, base.label, base.weight, base.cluster)
+    slope = 0.0 if line is None else line.se(1)
+    return _Noise(intercept * np.sqrt(deff), slope * np.sqrt(deff))
+
+
+def _numbers(rows: JudgedRows, curve: Recalibration | None, noise: _Noise, deff: float) -> Numbers:
+    """Intercept, slope and ratio with intervals and the state they make."""
+    p = rows.score if curve is None else curve.apply(rows.score)
+    large = in_the_large(p, rows.label, rows.weight, rows.cluster)
+    assert large is not None, "rows are not empty here"
+    line = cox_line(p, rows.label, rows.weight, rows.cluster)
+    root = float(np.sqrt(deff))
+    testable = not _sum_constrained(rows, p)
+    information = float(rows.weight @ (p * (1.0 - p)))
+    ratio_noise = noise.intercept * information / large.expected if large.expected else 0.0
+    implied = float(np.sqrt(rows.weight**2 @ (p * (1.0 - p)))) / max(information, 1e-12)
+    minority = min(large.observed, float(rows.weight.sum()) - large.observed)
+    expected = min(large.expected, float(rows.weight.sum()) - large.expected)
+    effective = effective_rows(rows.weight) / deff
+    scale = effective / float(rows.weight.sum())
+    return judge(
+        rows=len(rows),
+        observed=large.observed,
+        expected=large.expected,
+        ratio=large.ratio,
+        ratio_se=float(np.hypot(large.ratio_se * root, ratio_noise)),
+        intercept=large.intercept if testable else None,
+        intercept_se=float(np.hypot(large.intercept_se * root, noise.intercept)),
+        slope=None if line is None else float(line.coefficients[1]),
+        slope_se=0.0 if line is None else float(np.hypot(line.se(1) * root, noise.slope)),
+        null_se=float(np.hypot(implied * root, noise.intercept)),
+        effective=effective,
+        rare=max(minority, expected) * scale,
+        one_class=large.shrunk,
+        note=_note(large, testable=testable),
+    )
+
+
+def _note(large: InTheLarge, *, testable: bool) -> str:
+    if not testable:
+        return "scores of a cluster add up to its outcome, so only the slope can be judged"
+    if large.shrunk:
+        return "only one class has been seen; the intercept is the bias-reduced one"
+    return ""
+
+
+def _sum_constrained(rows: JudgedRows, p: FloatArray) -> bool:
+    """Whether each cluster's scores add up to what happens in it, as for one winner in a race."""
+    if rows.cluster is None:
+        return False
+    sizes = np.bincount(rows.cluster)
+    if len(sizes) < 20 or sizes.mean() < 1.5:
+        return False
+    surplus = np.bincount(rows.cluster, weights=rows.label - p)
+    implied = float((p * (1.0 - p)).sum())
+    return implied > 0.0 and float(surplus @ surplus) / implied < SUM_CONSTRAINED
+
+
+def _curve(rows: JudgedRows, curve: Recalibration | None, deff: float) -> tuple[CurvePoint, ...]:
+    """What was observed at what score, with Wilson intervals, over at most 15 bins."""
+    bins = equal_mass_bins(rows.score, rows.label, rows.weight)
+    lower, upper = wilson(bins.label, bins.effective / deff)
+    before = bins.score if curve is None else curve.apply(bins.score)
+    return curve_points(bins.score, bins.label, lower, upper, before, bins.rows)
+
+
+def _slices(
+    rows: JudgedRows,
+    curve: Recalibration | None,
+    noise: _Noise,
+    deff: float,
+    masks: Mapping[str, BoolArray],
+) -> tuple[SliceCalibration, ...]:
+    """Every slice that has labelled rows, furthest off first after shrinkage."""
+    found: list[tuple[str, Numbers]] = []
+    for name, mask in masks.items():
+        inside = np.flatnonzero(np.asarray(mask, dtype=np.bool_)[rows.index])
+        if inside.size:
+            found.append((name, _numbers(rows.take(inside), curve, noise, deff)))
+    return ranked(found)
