@@ -34,6 +34,8 @@ from monitor.progress import Progress, TickClock, reference_level
 from monitor.watch import Watch, ticks_of
 
 CANDIDATE_TICKS_US = (HOUR_US, 6 * HOUR_US, DAY_US)
+FEWEST_REFERENCE_TICKS = 24
+YOUNG_TICK_US = 6 * HOUR_US
 ClockName = Literal["feature", "label"]
 Summariser = Callable[..., TickSummary]
 SUMMARISE: dict[ClockName, Summariser] = {"feature": summarise, "label": summarise_labels}
@@ -63,14 +65,14 @@ class Evaluation:
 
 def open_progress(watch: Watch, reference: Window | None) -> Progress:
     """Run both clocks through the reference. `reference` None or without times starts young."""
-    feature, feature_why = _open_clock(watch, "feature", reference)
-    label, label_why = _open_clock(watch, "label", reference)
-    why_not = feature_why or label_why
-    return Progress(feature=feature, label=label, guaranteed=not why_not, why_not=why_not)
+    return Progress(
+        feature=_open_clock(watch, "feature", reference),
+        label=_open_clock(watch, "label", reference),
+    )
 
 
-def _open_clock(watch: Watch, name: ClockName, reference: Window | None) -> tuple[TickClock, str]:
-    """A clock primed with reference ticks, and why its budget is not promised ("" if it is)."""
+def _open_clock(watch: Watch, name: ClockName, reference: Window | None) -> TickClock:
+    """A clock primed with reference ticks, its tick chosen by back-test unless it is set."""
     specs = watch.feature_specs if name == "feature" else watch.label_specs
     base = _summaries(watch, name, reference)
     tick_us, why_not = watch.settings.tick_us, ""
@@ -78,11 +80,13 @@ def _open_clock(watch: Watch, name: ClockName, reference: Window | None) -> tupl
     if tick_us is None:
         for candidate in CANDIDATE_TICKS_US:
             vectors[candidate] = _vectors(watch, specs, base, candidate)
-        if specs and len(base) >= 24:
-            choice = choose_tick(vectors, specs, watch.settings.budget)
+        if specs and len(base) >= FEWEST_REFERENCE_TICKS:
+            choice = choose_tick(
+                vectors, specs, watch.settings.budget, holidays=watch.settings.holidays
+            )
             tick_us, why_not = choice.tick_us, "" if choice.guaranteed else choice.why_not
         else:
-            tick_us = DAY_US if name == "label" else HOUR_US
+            tick_us = DAY_US if name == "label" else YOUNG_TICK_US
     starts, y, v = vectors.get(tick_us) or _vectors(watch, specs, base, tick_us)
     bank = start_bank(
         specs,
@@ -90,11 +94,12 @@ def _open_clock(watch: Watch, name: ClockName, reference: Window | None) -> tupl
         budget=watch.settings.budget,
         holidays=watch.settings.holidays,
         row_ticks=watch.settings.tick_rows is not None,
+        why_not=why_not,
     )
     if len(starts):
         bank = prime(bank, starts, y, v)
     clock = TickClock(bank=bank, tick_us=tick_us, level=reference_level(y, v))
-    return clock, why_not
+    return clock
 
 
 def _summaries(watch: Watch, name: ClockName, reference: Window | None) -> list[TickSummary]:
@@ -200,7 +205,7 @@ def _close(
             )
             findings += seen
         else:
-            day_closed |= _remember_cohort(progress, summary)
+            day_closed |= remember_cohort(progress, summary)
         clock.partial = (
             summary
             if clock.partial is None
@@ -234,7 +239,7 @@ def _summary(
     return parts[0] if len(parts) == 1 else merge_summaries(parts, start_us, end_us)
 
 
-def _remember_cohort(progress: Progress, summary: TickSummary) -> bool:
+def remember_cohort(progress: Progress, summary: TickSummary) -> bool:
     """Add a cohort to its day; true when it is the day's last base tick."""
     day = summary.start_us // DAY_US * DAY_US
     days = progress.cohort_days
@@ -271,5 +276,5 @@ def finding_of(alarm: Alarm, specs: Sequence[StreamSpec], watch: Watch, instant_
         slice=spec.stream.slice,
         evidence=alarm.evidence,
         effect=alarm.effect,
-        detail=effect_words(spec, alarm.effect),
+        detail=effect_words(spec, alarm.effect, watch.profile),
     )

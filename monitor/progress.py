@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from detectors.evidence.bank import Bank
-from detectors.records import DAY_US, FloatArray, IntArray, StreamSpec
+from detectors.records import DAY_US, FloatArray, StreamSpec
 from detectors.summary import TickSummary
 
 RECENT_US = 3 * DAY_US
@@ -66,8 +66,6 @@ class Progress:
 
     feature: TickClock
     label: TickClock
-    guaranteed: bool
-    why_not: str
     schema_memory: Any = None
     named: dict[str, Any] = field(default_factory=dict)
     evaluated_until_us: int | None = None
@@ -85,8 +83,6 @@ class Progress:
             {
                 "feature": _pack(self.feature),
                 "label": _pack(self.label),
-                "guaranteed": self.guaranteed,
-                "why_not": self.why_not,
                 "schema_memory": self.schema_memory,
                 "named": self.named,
                 "evaluated_until_us": self.evaluated_until_us,
@@ -146,7 +142,3 @@ def reference_level(y: FloatArray, v: FloatArray) -> FloatArray:
 def index_of(specs: tuple[StreamSpec, ...]) -> dict[str, int]:
     """Stream id to its place in the vectors."""
     return {spec.stream.id: place for place, spec in enumerate(specs)}
-
-
-def as_starts(starts: list[int]) -> IntArray:
-    return np.array(starts, dtype=np.int64)

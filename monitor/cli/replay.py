@@ -1,0 +1,98 @@
+"""`kedge replay`: history through the pipeline as if live."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from detectors.records import Settings
+from monitor.cli.options import role_options, settings_options
+from monitor.roles import Roles
+
+
+@click.command()
+@click.option("--reference", required=True, metavar="FILE", help="What the log is held against.")
+@click.option("--log", "log_path", required=True, metavar="FILE", help="The history to replay.")
+@role_options
+@settings_options
+@click.option("--model", default="model", show_default=True, help="What to call the model.")
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
+@click.option("--exit-code", is_flag=True, help="Exit 3 on drift or harm, 5 on too little data.")
+def replay(
+    reference: str,
+    log_path: str,
+    roles: Roles,
+    settings: Settings,
+    model: str,
+    output: str,
+    exit_code: bool,
+) -> int:
+    """Run the streaming pipeline over a log: alarms, incidents, verdicts, budget.
+
+    The reference and the log are Parquet, CSV or JSON-lines files with the same columns. Ticks
+    close by event time, labels are judged one label delay after their event, and the end of the
+    log is taken as the planned review of the transfer verdict unless --review says otherwise.
+    """
+    from rich.console import Console
+
+    from monitor.replay import replay as run_replay
+    from monitor.replay import to_json
+    from monitor.reports.replay_text import print_replay
+    from monitor.tables import read_table
+
+    errors = Console(stderr=True)
+    reference_table = read_table(reference, roles)
+    log = read_table(log_path, roles, like=reference_table)
+    for note in dict.fromkeys((*reference_table.notes, *log.notes)):
+        errors.print(note, style="dim", highlight=False, markup=False)
+    with _progress(errors) as on_tick:
+        result = run_replay(reference_table, log, settings, model=model, on_tick=on_tick)
+    for note in result.notes:
+        errors.print(note, style="dim", highlight=False, markup=False)
+    if output == "json":
+        json.dump(to_json(result), sys.stdout, allow_nan=False, indent=2)
+        sys.stdout.write("\n")
+    else:
+        print_replay(result, Console())
+    return _code(to_json(result)) if exit_code else 0
+
+
+def _progress(console: Any) -> Any:
+    """A progress bar a domain on a terminal; silence elsewhere."""
+    from contextlib import contextmanager
+
+    from rich.progress import Progress, TaskID
+
+    @contextmanager
+    def shown() -> Any:
+        if not console.is_terminal:
+            yield None
+            return
+        with Progress(console=console, transient=True) as bar:
+            tasks: dict[str, TaskID] = {}
+
+            def on_tick(domain: str, done_us: int, total_us: int) -> None:
+                if domain not in tasks:
+                    tasks[domain] = bar.add_task(domain, total=total_us)
+                bar.update(tasks[domain], completed=min(done_us, total_us))
+
+            yield on_tick
+
+    return shown()
+
+
+def _code(result: dict[str, Any]) -> int:
+    """3 where a page fired or transfer hurts, 5 where nothing could be said, else 0."""
+    hurts = any(verdict["state"] == "hurts" for verdict in result["transfer"].values())
+    if hurts or any(alarm["tier"] == "page" for alarm in result["alarms"]):
+        return 3
+    verdicts = [verdict["state"] for verdict in result["transfer"].values()]
+    maturities = [budget["maturity"] for budget in result["budget"].values()]
+    if all(maturity == "warming" for maturity in maturities) and not any(
+        state in {"helps", "neutral"} for state in verdicts
+    ):
+        return 5
+    return 0

@@ -1,0 +1,343 @@
+"""History run through the pipeline as if live: what `kedge replay` does.
+
+The same `evaluate` and `judge` as the daemon, rows from memory, nothing sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from alerts.records import Incident, RetrainingRequest
+from alerts.settings import AlertSettings
+from detectors.records import (
+    DAY_US,
+    HOUR_US,
+    Deployment,
+    Finding,
+    Mode,
+    Schema,
+    Settings,
+    Tier,
+    TransferVerdict,
+    Window,
+    to_us,
+)
+from monitor.durations import duration_words
+from monitor.errors import InputError
+from monitor.judgement import Ledger, current_verdict, judge
+from monitor.pipeline import evaluate, open_progress
+from monitor.progress import Progress
+from monitor.reports.forms import finding_json, finite, iso, verdict_json
+from monitor.tables import Table, split_domains
+from monitor.watch import Watch, open_watch
+
+SCHEMA_NAME = "kedge.replay/1"
+FEWEST_REFERENCE_ROWS = 20
+OnTick = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FileRows:
+    """Rows of one domain in memory, sorted by event time; a `RowSource`."""
+
+    window: Window
+
+    def first_us(self) -> int | None:
+        ts = self.window.ts_us
+        return int(ts[0]) if ts is not None and len(ts) else None
+
+    def rows(self, since_us: int, until_us: int, *, labels_by_us: int | None) -> Iterator[Window]:
+        assert self.window.ts_us is not None
+        first, last = np.searchsorted(self.window.ts_us, [since_us, until_us])
+        if last > first:
+            part = self.window.take(slice(int(first), int(last)))
+            yield part if labels_by_us is None else part.known_by(labels_by_us)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DomainReplay:
+    """How one domain fared."""
+
+    deployment: Deployment
+    watch: Watch
+    progress: Progress
+    rows: FileRows
+    findings: tuple[Finding, ...]
+    incidents: tuple[Incident, ...]
+    requests: tuple[RetrainingRequest, ...]
+    verdict: TransferVerdict
+    ticks: int
+    since_us: int
+    until_us: int
+
+    @property
+    def days(self) -> float:
+        return max((self.until_us - self.since_us) / DAY_US, 1 / 24)
+
+    @property
+    def page_incidents(self) -> list[Incident]:
+        """Incidents that paged on budgeted evidence: what the budget is spent on."""
+        return [
+            incident
+            for incident in self.incidents
+            if incident.tier is Tier.PAGE
+            and not all(s.startswith(("schema", "transfer.verdict")) for s in incident.streams)
+        ]
+
+    @property
+    def leading_incident(self) -> Incident | None:
+        """The incident that says most about the domain now: paging, open, latest."""
+        ranked = sorted(
+            self.incidents,
+            key=lambda i: (i.tier is Tier.PAGE, i.is_open, i.updated_at),
+        )
+        return ranked[-1] if ranked else None
+
+    @property
+    def guaranteed(self) -> bool:
+        return not self.why_not
+
+    @property
+    def why_not(self) -> str:
+        """Why the budget is not promised, "" if it is."""
+        banks = [self.progress.feature.bank]
+        if self.watch.label_specs:
+            banks.append(self.progress.label.bank)
+        reasons = [bank.why_not for bank in banks if not bank.guaranteed]
+        return reasons[0] if reasons else ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Replay:
+    """A whole log: one entry a domain, and notes on how the files were read."""
+
+    model: str
+    settings: Settings
+    domains: tuple[DomainReplay, ...]
+    notes: tuple[str, ...]
+
+
+def replay(
+    reference: Table,
+    log: Table,
+    settings: Settings,
+    *,
+    model: str = "model",
+    on_tick: OnTick | None = None,
+) -> Replay:
+    """Run every domain of a log past its reference.
+
+    `on_tick(domain, done_us, total_us)` is called as event time moves on.
+
+    Raises:
+        InputError: if the log has no time axis and the tick is not a row count.
+    """
+    notes: list[str] = []
+    if settings.tick_rows is None and log.window.ts_us is None:
+        msg = (
+            f"{log.path}: replay needs event times; name them with --timestamp COLUMN, "
+            "or take rows in file order with --tick 50rows"
+        )
+        raise InputError(msg)
+    schema = _schema(reference, log)
+    references = dict(split_domains(reference.window))
+    parts = dict(split_domains(log.window))
+    if reference.window.domain is None and log.window.domain is not None:
+        notes.append("the reference has no domain column: every domain is held against all of it")
+        references = dict.fromkeys(parts, references["default"])
+    domains = []
+    for name, rows in parts.items():
+        own = references.get(name)
+        if own is not None and own.rows < FEWEST_REFERENCE_ROWS:
+            notes.append(
+                f"{name}: {own.rows} reference rows are too few; it starts as a new domain"
+            )
+            own = None
+        domains.append(
+            replay_domain(
+                Deployment(model, name),
+                schema,
+                settings,
+                reference=own,
+                pooled=reference.window,
+                rows=rows,
+                on_tick=on_tick,
+            )
+        )
+    return Replay(model, settings, tuple(domains), tuple(notes))
+
+
+def replay_domain(
+    deployment: Deployment,
+    schema: Schema,
+    settings: Settings,
+    *,
+    reference: Window | None,
+    pooled: Window,
+    rows: Window,
+    on_tick: OnTick | None = None,
+) -> DomainReplay:
+    """One domain from its first row to the end of its log."""
+    if settings.tick_rows is not None:
+        reference, rows = _rows_as_time(reference, rows, settings.tick_rows)
+        settings = replace(settings, tick_us=HOUR_US, label_delay_us=0)
+    assert rows.ts_us is not None
+    rows = rows.take(np.argsort(rows.ts_us, kind="stable"))
+    since_us, until_us = int(rows.ts_us[0]), int(rows.ts_us[-1]) + 1
+    if settings.review_us is None:
+        settings = replace(settings, review_us=max(until_us - since_us, DAY_US))
+    watch = open_watch(
+        deployment,
+        schema,
+        settings,
+        reference=pooled if reference is None else reference,
+        own_reference=reference is not None,
+    )
+    progress = open_progress(watch, reference)
+    source, ledger, findings = FileRows(rows), Ledger(), []
+    ticks = 0
+    for evaluation in evaluate(watch, progress, source, watermark_us=until_us, flush=True):
+        step = judge(watch, progress, evaluation, source, ledger, alerts=AlertSettings())
+        findings += step.findings
+        ticks += sum(name == "feature" for name, _ in evaluation.summaries)
+        if on_tick is not None:
+            on_tick(deployment.domain, evaluation.instant_us - since_us, until_us - since_us)
+    return DomainReplay(
+        deployment=deployment,
+        watch=watch,
+        progress=progress,
+        rows=source,
+        findings=tuple(findings),
+        incidents=tuple(ledger.incidents.values()),
+        requests=tuple(ledger.requests.values()),
+        verdict=current_verdict(watch, progress, ended=True),
+        ticks=ticks,
+        since_us=since_us,
+        until_us=until_us,
+    )
+
+
+def _schema(reference: Table, log: Table) -> Schema:
+    """The reference's columns, with what the log adds of outcomes."""
+    return replace(
+        reference.schema,
+        has_score=log.window.score is not None,
+        has_baseline=log.window.baseline_score is not None and log.window.score is not None,
+        has_label=log.window.label is not None,
+    )
+
+
+def _rows_as_time(
+    reference: Window | None, rows: Window, tick_rows: int
+) -> tuple[Window | None, Window]:
+    """Give rows in file order one pseudo hour a tick; the log follows the reference."""
+
+    def timed(window: Window, first_tick: int) -> Window:
+        tick = first_tick + np.arange(window.rows, dtype=np.int64) // tick_rows
+        return replace(window, ts_us=tick * HOUR_US, label_ts_us=None)
+
+    if reference is None:
+        return None, timed(rows, 0)
+    ticks = -(-reference.rows // tick_rows)
+    return timed(reference, 0), timed(rows, ticks)
+
+
+def to_json(result: Replay) -> dict[str, Any]:
+    """The `kedge.replay/1` object."""
+    by_rows = result.settings.tick_rows
+
+    def when(instant: datetime) -> str | None:
+        return None if by_rows else iso(instant)
+
+    alarms, incidents = [], []
+    for domain in result.domains:
+        for finding in domain.findings:
+            alarm = {"domain": domain.deployment.domain, **finding_json(finding)}
+            if by_rows:
+                alarm["ts"] = alarm["onset"] = None
+                alarm["row"] = (to_us(finding.ts) - domain.since_us) // HOUR_US * by_rows
+            alarms.append(alarm)
+        incidents += [
+            {
+                "domain": domain.deployment.domain,
+                "opened_at": when(incident.opened_at),
+                "closed_at": None if incident.closed_at is None else when(incident.closed_at),
+                "mode": incident.mode.value,
+                "action": incident.action.kind,
+                "alarms": incident.alarms,
+                "tier": incident.tier.value,
+                "severity": incident.severity.value,
+                "headline": incident.headline,
+                "evidence": list(incident.evidence),
+            }
+            for incident in sorted(domain.incidents, key=lambda i: i.opened_at)
+        ]
+    alarms.sort(key=lambda a: (a["ts"] or "", a.get("row") or 0, a["domain"], a["stream"]))
+    return {
+        "schema": SCHEMA_NAME,
+        "ticks": max((domain.ticks for domain in result.domains), default=0),
+        "alarms": alarms,
+        "incidents": incidents,
+        "transfer": {d.deployment.domain: verdict_json(d.verdict) for d in result.domains},
+        "diagnosis": {d.deployment.domain: _diagnosis_json(d) for d in result.domains},
+        "budget": {d.deployment.domain: budget_json(d, result.settings) for d in result.domains},
+        "retraining": [
+            {
+                "domain": domain.deployment.domain,
+                "action": request.action.kind,
+                "scope": request.action.scope,
+                "requested_at": when(request.requested_at),
+                "falsified_by": request.action.falsified_by,
+            }
+            for domain in result.domains
+            for request in domain.requests
+        ],
+        "notes": list(result.notes),
+    }
+
+
+def _diagnosis_json(domain: DomainReplay) -> dict[str, Any]:
+    incident = domain.leading_incident
+    if incident is None:
+        return {
+            "mode": Mode.NONE.value,
+            "confidence": None,
+            "runner_up": None,
+            "action": {"kind": "none", "scope": "none", "cadence": "none", "falsified_by": ""},
+        }
+    action = incident.action
+    return {
+        "mode": incident.mode.value,
+        "confidence": finite(incident.confidence),
+        "runner_up": None if incident.runner_up is None else incident.runner_up.value,
+        "action": {
+            "kind": action.kind,
+            "scope": action.scope,
+            "cadence": action.cadence,
+            "falsified_by": action.falsified_by,
+        },
+    }
+
+
+def budget_json(domain: DomainReplay, settings: Settings) -> dict[str, Any]:
+    """What was allowed, what was spent, and whether the promise holds."""
+    period_us = round(settings.budget.period_hours * HOUR_US)
+    spent = len(domain.page_incidents)
+    periods = (domain.until_us - domain.since_us) / period_us
+    by_rows = settings.tick_rows is not None
+    return {
+        "allowed": settings.budget.pages,
+        "period": duration_words(period_us),
+        "spent": spent,
+        "realised": None if by_rows else round(spent / max(periods, 1e-9), 4),
+        "guaranteed": domain.guaranteed,
+        "why_not": domain.why_not or None,
+        "maturity": domain.progress.feature.bank.maturity.value,
+        "tick": duration_words(domain.progress.feature.tick_us),
+        "label_tick": duration_words(domain.progress.label.tick_us),
+    }

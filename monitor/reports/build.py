@@ -1,0 +1,391 @@
+"""The `kedge.report/1` object: one sentence, one state per question, then effects and tests.
+
+`answer` asks every question of two windows; `write_down` makes the object. The daemon passes in
+what only time gives: the verdict on cohorts, the budget, incidents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from alerts.records import Incident
+from detectors.calibration.report import calibration_of
+from detectors.calibration.result import Calibration
+from detectors.diagnosis import DiagnosisContext, diagnose
+from detectors.drift.column import ColumnComparison
+from detectors.drift.compare import (
+    compare_columns,
+    compare_labels,
+    compare_predictions,
+    compare_scores,
+)
+from detectors.drift.design_effect import design_effects
+from detectors.estimate.cbpe import Estimate, estimate_performance
+from detectors.estimate.realised import realised_performance
+from detectors.profile import fit_profile
+from detectors.records import (
+    BoolArray,
+    Deployment,
+    Diagnosis,
+    Mode,
+    Schema,
+    Settings,
+    State,
+    TransferState,
+    TransferVerdict,
+    Window,
+    to_datetime,
+)
+from detectors.schema import check_schema
+from detectors.schema.check import SchemaCheck
+from detectors.slices import slice_masks
+from detectors.transfer.single_look import single_look_verdict
+from detectors.transfer.verdict import Trajectory
+from monitor.reports.forms import (
+    diagnosis_json,
+    finite,
+    incident_json,
+    iso,
+    plain,
+    verdict_json,
+)
+
+SCHEMA_NAME = "kedge.report/1"
+SINGLE_LOOK = "single look, no time axis"
+MOST_DIAGNOSED = 6_000
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceLine:
+    """A reference as a report names it."""
+
+    id: str
+    role: str
+    version: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """What was found, before it is written down."""
+
+    columns: tuple[ColumnComparison, ...]
+    predictions: ColumnComparison | None
+    labels: ColumnComparison | None
+    calibration: Calibration
+    transfer: TransferVerdict
+    checks: tuple[SchemaCheck, ...]
+    realised: Mapping[str, float | None]
+    estimated: tuple[Estimate, ...]
+    diagnosis: Diagnosis
+
+
+def answer(
+    reference: Window,
+    current: Window,
+    schema: Schema,
+    settings: Settings,
+    *,
+    transfer: TransferVerdict | None = None,
+    diagnosis: Diagnosis | None = None,
+) -> Answers:
+    """Ask every question of two windows. `transfer` and `diagnosis` replace the single look's."""
+    effects = design_effects(reference, schema)
+    predictions = labels = None
+    if reference.score is not None and current.score is not None:
+        predictions = compare_scores(reference, current, design_effect=effects)
+    elif reference.prediction is not None and current.prediction is not None:
+        predictions = compare_predictions(reference, current, design_effect=effects)
+    if reference.label is not None and current.label is not None:
+        labels = compare_labels(reference, current)
+    verdict = transfer or single_look_verdict(current, task=schema.task, settings=settings)
+    named = diagnosis or diagnose(reference, current, schema, DiagnosisContext(transfer=verdict))
+    return Answers(
+        columns=compare_columns(reference, current, schema, design_effect=effects),
+        predictions=predictions,
+        labels=labels,
+        calibration=calibration_of(
+            current,
+            task=schema.task,
+            reference=reference,
+            slices=_slices(reference, current, schema),
+        ),
+        transfer=verdict,
+        checks=check_schema(reference, current, schema),
+        realised=realised_performance(current, task=schema.task),
+        estimated=estimate_performance(reference, current, task=schema.task),
+        diagnosis=named,
+    )
+
+
+def _slices(reference: Window, current: Window, schema: Schema) -> dict[str, BoolArray]:
+    return dict(slice_masks(current, fit_profile(reference, schema))) if schema.slices else {}
+
+
+def write_down(
+    deployment: Deployment,
+    answers: Answers,
+    *,
+    reference: Window,
+    current: Window,
+    references: Sequence[ReferenceLine],
+    now: datetime,
+    budget: Mapping[str, Any],
+    incidents: Sequence[Incident] = (),
+    path: Trajectory | None = None,
+    findings: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """The report as plain JSON values; an infinite bound is null and nothing is NaN."""
+    state = overall_state(answers)
+    report: dict[str, Any] = {
+        "schema": SCHEMA_NAME,
+        "model": deployment.model,
+        "domain": deployment.domain,
+        "generated_at": iso(now),
+        "window": _window(current),
+        "references": [
+            {"id": line.id, "role": line.role, "version": line.version, "rows": line.rows}
+            for line in references
+        ],
+        "headline": headline(deployment, answers),
+        "state": state.value,
+        "transfer": verdict_json(answers.transfer),
+        "calibration": _calibration(answers.calibration),
+        "predictions": _predictions(answers.predictions),
+        "inputs": {"state": _inputs_state(answers).value},
+        "columns": [_column(column) for column in answers.columns],
+        "labels": None if answers.labels is None else _column(answers.labels),
+        "schema_checks": [_check(check) for check in answers.checks],
+        "performance": {
+            "realised": {name: finite(value) for name, value in answers.realised.items()},
+            "estimated": {e.metric: _estimate(e) for e in answers.estimated},
+        },
+        "diagnosis": diagnosis_json(answers.diagnosis),
+        "budget": dict(budget),
+        "incidents": [incident_json(incident) for incident in incidents],
+        "findings": [dict(finding) for finding in findings],
+    }
+    report["transfer"]["trajectory"] = [] if path is None else _trajectory(path)
+    return plain(report)  # type: ignore[no-any-return]  # a dict in, a dict out
+
+
+def overall_state(answers: Answers) -> State:
+    """The worst answer that is an answer. Undetermined only where nothing at all could be said."""
+    if answers.transfer.state is TransferState.HURTS:
+        return State.HARM
+    states = [answers.calibration.state, _inputs_state(answers), _schema_state(answers.checks)]
+    if answers.predictions is not None:
+        states.append(answers.predictions.state)
+    for state in (State.HARM, State.DRIFT, State.WATCH):
+        if state in states:
+            return state
+    told = [
+        s for s in states[:2] + states[3:] if s not in {State.UNDETERMINED, State.NOT_MONITORED}
+    ]
+    helpful = answers.transfer.state in {TransferState.HELPS, TransferState.NEUTRAL}
+    return State.OK if told or helpful else State.UNDETERMINED
+
+
+def _inputs_state(answers: Answers) -> State:
+    """The worst feature column; undetermined if most are."""
+    states = [column.state for column in answers.columns]
+    if not states:
+        return State.NOT_MONITORED
+    for state in (State.DRIFT, State.WATCH):
+        if state in states:
+            return state
+    unsure = sum(state is State.UNDETERMINED for state in states)
+    return State.UNDETERMINED if unsure > len(states) / 2 else State.OK
+
+
+def _schema_state(checks: Sequence[SchemaCheck]) -> State:
+    states = [check.state for check in checks]
+    for state in (State.DRIFT, State.WATCH):
+        if state in states:
+            return state
+    return State.OK
+
+
+def headline(deployment: Deployment, answers: Answers) -> str:
+    """One sentence: transfer first, then what is ill, then what it means."""
+    said = [f"transfer {_transfer_words(answers.transfer)}"]
+    if answers.calibration.state in {State.DRIFT, State.WATCH}:
+        ratio = answers.calibration.observed_over_expected
+        size = "" if ratio is None else f" (observed / expected {ratio:.2f})"
+        said.append(f"calibration {answers.calibration.state.value}{size}")
+    if answers.predictions is not None and answers.predictions.state in {State.DRIFT, State.WATCH}:
+        said.append(f"predictions {answers.predictions.state.value}")
+    moved = [c.name for c in answers.columns if c.state is State.DRIFT]
+    if moved:
+        named = ", ".join(moved[:3]) + (f" and {len(moved) - 3} more" if len(moved) > 3 else "")
+        said.append(f"{len(moved)} of {len(answers.columns)} columns drifted: {named}")
+    elif answers.columns:
+        said.append(f"inputs {_inputs_state(answers).value}")
+    mode = answers.diagnosis.mode
+    if mode not in {Mode.NONE, Mode.UNDETERMINED}:
+        said.append(f"diagnosis: {mode.value}; {answers.diagnosis.action.kind}")
+    elif mode is Mode.NONE:
+        said.append("no problem found")
+    else:
+        said.append("too little data for a diagnosis")
+    return f"{deployment}: {'; '.join(said)}."
+
+
+def _transfer_words(verdict: TransferVerdict) -> str:
+    match verdict.state:
+        case TransferState.HELPS | TransferState.HURTS if verdict.difference is not None:
+            way = "lower" if verdict.difference < 0 else "higher"
+            return (
+                f"{verdict.state.value} ({verdict.loss} {abs(verdict.difference):.3g} {way} "
+                f"than from scratch, {verdict.rows:,} rows)"
+            )
+        case TransferState.NOT_MONITORED:
+            return "not monitored"
+        case _:
+            return f"{verdict.state.value} ({verdict.rows:,} rows)"
+
+
+def _window(current: Window) -> dict[str, Any]:
+    ts = current.ts_us
+    timed = ts is not None and len(ts) > 0
+    labelled = 0 if current.label is None else int((~np.isnan(current.label)).sum())
+    return {
+        "since": iso(to_datetime(int(ts.min()))) if timed and ts is not None else None,
+        "until": iso(to_datetime(int(ts.max()))) if timed and ts is not None else None,
+        "rows": current.rows,
+        "labelled": labelled,
+    }
+
+
+def _calibration(calibration: Calibration) -> dict[str, Any]:
+    return {
+        "state": calibration.state.value,
+        "relative_to": calibration.relative_to,
+        "rows": calibration.rows,
+        "observed_over_expected": calibration.observed_over_expected,
+        "observed_over_expected_ci": list(calibration.observed_over_expected_ci),
+        "intercept": calibration.intercept,
+        "intercept_ci": list(calibration.intercept_ci),
+        "slope": calibration.slope,
+        "slope_ci": list(calibration.slope_ci),
+        "unit": calibration.unit,
+        "p_value": calibration.p_value,
+        "ecce": calibration.ecce,
+        "ecce_normalised": calibration.ecce_normalised,
+        "ece_debiased": calibration.ece_debiased,
+        "spiegelhalter_p": calibration.spiegelhalter_p,
+        "minimum_detectable": calibration.minimum_detectable,
+        "rows_needed": calibration.rows_needed,
+        "words": calibration.words,
+        "curve": [
+            {
+                "score": point.score,
+                "observed": point.observed,
+                "lower": point.lower,
+                "upper": point.upper,
+                "reference": point.reference,
+                "rows": point.rows,
+            }
+            for point in calibration.curve
+        ],
+        "slices": [
+            {
+                "name": part.name,
+                "state": part.state.value,
+                "rows": part.rows,
+                "observed_over_expected": part.observed_over_expected,
+                "intercept": part.intercept,
+                "intercept_ci": list(part.intercept_ci),
+                "shrunk": part.shrunk,
+                "minimum_detectable": part.minimum_detectable,
+            }
+            for part in calibration.slices
+        ],
+    }
+
+
+def _predictions(column: ColumnComparison | None) -> dict[str, Any]:
+    if column is None:
+        return {"state": State.NOT_MONITORED.value, "detail": "no scores or predictions recorded"}
+    return _column(column)
+
+
+def _column(column: ColumnComparison) -> dict[str, Any]:
+    return {
+        "name": column.name,
+        "kind": column.kind,
+        "state": column.state.value,
+        "effect": column.effect,
+        "effect_ci": list(column.effect_ci),
+        "psi": column.psi,
+        "psi_noise_floor": column.psi_noise_floor,
+        "ks": column.ks,
+        "js": column.js,
+        "wasserstein": column.wasserstein,
+        "cohen_w": column.cohen_w,
+        "p_value": column.p_value,
+        "null_share": list(column.null_share),
+        "unseen_share": column.unseen_share,
+        "rows": list(column.rows),
+        "design_effect": column.design_effect,
+        "detail": column.detail,
+        "bins": {
+            "labels": list(column.bins.labels),
+            "reference": list(column.bins.reference),
+            "current": list(column.bins.current),
+        },
+    }
+
+
+def _check(check: SchemaCheck) -> dict[str, Any]:
+    return {
+        "column": check.column,
+        "check": check.check,
+        "state": check.state.value,
+        "detail": check.detail,
+        "proposal": check.proposal,
+    }
+
+
+def _estimate(estimate: Estimate) -> dict[str, Any]:
+    return {
+        "value": finite(estimate.value),
+        "method": estimate.method,
+        "ci": [finite(bound) for bound in estimate.ci],
+        "realised": finite(estimate.realised),
+        "words": estimate.words,
+    }
+
+
+def _trajectory(path: Trajectory) -> list[dict[str, Any]]:
+    """The transfer difference after every tick, at most some 400 points."""
+    step = max(1, len(path.mean) // 400)
+    keep = sorted({*range(0, len(path.mean), step), len(path.mean) - 1}) if len(path.mean) else []
+    return [
+        {
+            "ts": iso(to_datetime(int(path.ts_us[at]))),
+            "difference": finite(float(path.mean[at])),
+            "lower": finite(float(path.lower[at])),
+            "upper": finite(float(path.upper[at])),
+        }
+        for at in keep
+    ]
+
+
+def single_look_budget(settings: Settings) -> dict[str, Any]:
+    """What a report from two files can say of the budget: nothing was promised."""
+    from monitor.durations import duration_words
+
+    return {
+        "allowed": settings.budget.pages,
+        "period": duration_words(round(settings.budget.period_hours * 3_600_000_000)),
+        "spent": 0,
+        "realised": None,
+        "guaranteed": False,
+        "why_not": SINGLE_LOOK,
+    }

@@ -1,0 +1,392 @@
+"""Checks of one model: load what is stored, let time move on, save it all in one transaction.
+
+Between loading and saving nothing is locked, so ingest goes on; saving fails loudly if another
+process (checkpoint epoch) or a person (incident) was faster, and the work is done again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+import structlog
+from sqlalchemy.orm import Session
+
+from alerts.records import Incident, Message
+from alerts.settings import AlertSettings
+from detectors.profile import Profile
+from detectors.records import (
+    DAY_US,
+    Deployment,
+    Finding,
+    Schema,
+    Settings,
+    Tier,
+    Window,
+    to_datetime,
+)
+from detectors.summary import TickSummary
+from monitor.clock import Clock
+from monitor.judgement import Ledger, Step, current_verdict, judge
+from monitor.pipeline import ClockName, evaluate, open_progress, remember_cohort
+from monitor.progress import Progress
+from monitor.reports.forms import verdict_json
+from monitor.stored_rows import CACHED_ROWS, ModelRows, StoredRows
+from monitor.watch import Watch, open_watch
+from storage.checkpoints import load_checkpoint, save_checkpoint
+from storage.deployments import (
+    DeploymentState,
+    latest_event_us,
+    list_deployments,
+    set_evaluated,
+)
+from storage.engine import Database
+from storage.findings import save_findings
+from storage.incidents import (
+    UnknownIncidentError,
+    get_incident,
+    list_incidents,
+    open_incidents,
+    save_incidents,
+)
+from storage.outbox import enqueue
+from storage.references import (
+    Role,
+    active_reference,
+    load_profile,
+    load_reference_rows,
+    save_profile,
+)
+from storage.retraining import add_request, list_requests
+from storage.summaries import Clock as SummaryClock
+from storage.summaries import StoredSummary, read_summaries, save_summaries
+
+log = structlog.get_logger()
+
+INSTANTS_A_SAVE = 400
+LEARNING_US = 2 * DAY_US
+
+
+class ChangedMeanwhileError(RuntimeError):
+    """A person changed an incident while a check that changes it was running."""
+
+
+@dataclass(slots=True, eq=False)
+class _Loaded:
+    """A deployment held in memory between checks, valid at `epoch`."""
+
+    watch: Watch
+    progress: Progress
+    epoch: int
+
+
+@dataclass(slots=True, eq=False)
+class Runner:
+    """Checks every deployment of a model. One per process; not shared between threads."""
+
+    database: Database
+    settings_of: Callable[[str], Settings]
+    schema_of: Callable[[str], Schema | None]
+    channels_of: Callable[[Message], Sequence[str]]
+    clock: Clock
+    alerts: AlertSettings = field(default_factory=AlertSettings)
+    _held: dict[Deployment, _Loaded] = field(default_factory=dict)
+
+    def check_model(self, model: str, *, flush: bool = False) -> int:
+        """Evaluate what the model's watermark has passed; the number of instants judged."""
+        settings = self.settings_of(model)
+        with self.database.read() as session:
+            latest = latest_event_us(session, model)
+            states = [s for s in list_deployments(session, model) if s.first_event_us is not None]
+        if latest is None:
+            return 0
+        watermark_us = latest + 1 if flush else latest - settings.lateness_us
+        shared = ModelRows(self.database, model)
+        judged = 0
+        for state in states:
+            self._share(shared, states, settings, watermark_us)
+            judged += self._check_deployment(state, shared, watermark_us, flush=flush)
+        return judged
+
+    def forget(self, model: str | None = None) -> None:
+        """Drop what is held in memory, after a reload or a new reference."""
+        self._held = {d: held for d, held in self._held.items() if model not in {None, d.model}}
+
+    def _share(
+        self,
+        shared: ModelRows,
+        states: Sequence[DeploymentState],
+        settings: Settings,
+        watermark_us: int,
+    ) -> None:
+        """Read the span that the deployments are behind by, once, if it fits in memory."""
+        if shared.until_us:
+            return
+        starts = [
+            (s.cohort_evaluated_until_us or s.evaluated_until_us or s.first_event_us or 0)
+            for s in states
+        ]
+        since_us = min(starts) - (settings.tick_us or DAY_US) - (settings.label_delay_us or 0)
+        rows = sum(s.rows for s in states)
+        first = min(s.first_event_us or 0 for s in states)
+        share = (watermark_us - since_us) / max(watermark_us - first, 1)
+        if rows * min(1.0, share) <= CACHED_ROWS:
+            shared.load(since_us, watermark_us + DAY_US)
+
+    def _check_deployment(
+        self, state: DeploymentState, shared: ModelRows, watermark_us: int, *, flush: bool
+    ) -> int:
+        deployment = state.deployment
+        judged = 0
+        while True:
+            held = self._held.get(deployment) or self._load(deployment, state, watermark_us)
+            if held is None:
+                return judged
+            self._held[deployment] = held
+            rows = StoredRows(self.database, deployment, shared)
+            try:
+                steps, done = self._advance(held, rows, watermark_us, flush=flush)
+                if steps:
+                    self._save(held, steps)
+            except BaseException:
+                # Progress has moved past what is stored: the next check loads it again.
+                self._held.pop(deployment, None)
+                raise
+            judged += len(steps)
+            if done:
+                return judged
+
+    def _advance(
+        self, held: _Loaded, rows: StoredRows, watermark_us: int, *, flush: bool
+    ) -> tuple[list[Step], bool]:
+        """At most INSTANTS_A_SAVE steps, and whether the watermark is reached."""
+        watch, progress = held.watch, held.progress
+        ledger = self._ledger(watch.deployment)
+        steps: list[Step] = []
+        evaluations = evaluate(watch, progress, rows, watermark_us=watermark_us, flush=flush)
+        for evaluation in islice(evaluations, INSTANTS_A_SAVE):
+            steps.append(judge(watch, progress, evaluation, rows, ledger, alerts=self.alerts))
+        return steps, len(steps) < INSTANTS_A_SAVE
+
+    def _ledger(self, deployment: Deployment) -> Ledger:
+        with self.database.read() as session:
+            incidents = open_incidents(session, deployment)
+            recent = list_incidents(
+                session, model=deployment.model, domain=deployment.domain, limit=50
+            )
+            requests = list_requests(session, deployment, limit=50)
+        return Ledger(
+            incidents={incident.id: incident for incident in (*recent, *incidents)},
+            requests={request.id: request for request in requests},
+        )
+
+    def _load(
+        self, deployment: Deployment, state: DeploymentState, watermark_us: int
+    ) -> _Loaded | None:
+        """Watch and progress from SQL; a progress that does not fit its Watch is rebuilt."""
+        opened = self._open_watch(deployment, state, watermark_us)
+        if opened is None:
+            return None
+        watch, reference = opened
+        with self.database.read() as session:
+            stored = load_checkpoint(session, deployment)
+        if stored is None:
+            return _Loaded(watch, open_progress(watch, reference), 0)
+        if stored.fingerprint == watch.fingerprint:
+            progress = Progress.from_bytes(stored.body)
+            progress.cohort_days = self._cohort_days(watch, progress)
+            return _Loaded(watch, progress, stored.epoch)
+        progress = self._rebuild(watch, reference, stored.evaluated_until_us)
+        return _Loaded(watch, progress, stored.epoch)
+
+    def _open_watch(
+        self, deployment: Deployment, state: DeploymentState, watermark_us: int
+    ) -> tuple[Watch, Window | None] | None:
+        """The fixed side, and the reference rows where they are the domain's own."""
+        settings = self.settings_of(deployment.model)
+        with self.database.read() as session:
+            found = active_reference(session, deployment, Role.ONBOARDING)
+            own = found is not None and found.domain == deployment.domain
+            if found is None:
+                found = active_reference(session, deployment, Role.SOURCE)
+            stored_profile: bytes | None = None
+            if found is not None:
+                reference = load_reference_rows(session, found.id)
+                stored_profile = load_profile(session, found.id)
+        schema = self.schema_of(deployment.model)
+        if schema is None:
+            return None
+        if found is None:
+            learnt = self._first_rows(deployment, state, watermark_us)
+            if learnt is None:
+                return None
+            reference = learnt
+        profile = None if stored_profile is None else Profile.from_bytes(stored_profile)
+        if profile is not None and profile.schema != schema:
+            profile = None
+        watch = open_watch(
+            deployment,
+            schema,
+            settings,
+            reference=reference,
+            own_reference=own,
+            profile=profile,
+        )
+        if found is not None and profile is None:
+            with self.database.write() as session:
+                save_profile(
+                    session,
+                    found.id,
+                    watch.profile.fingerprint,
+                    watch.profile.to_bytes(),
+                    self.clock.now(),
+                )
+        return watch, reference if own else None
+
+    def _first_rows(
+        self, deployment: Deployment, state: DeploymentState, watermark_us: int
+    ) -> Window | None:
+        """Without any reference, cells are cut from the first 48 hours once these have passed."""
+        assert state.first_event_us is not None
+        until_us = state.first_event_us + LEARNING_US
+        if until_us > watermark_us:
+            return None
+        rows = StoredRows(self.database, deployment, ModelRows(self.database, deployment.model))
+        pieces = list(rows.rows(state.first_event_us, until_us, labels_by_us=until_us))
+        return pieces[0] if len(pieces) == 1 else None
+
+    def _rebuild(self, watch: Watch, reference: Window | None, until_us: int) -> Progress:
+        """Replay stored rows under a new fingerprint. Nothing is emitted for what was evaluated."""
+        progress = open_progress(watch, reference)
+        rows = StoredRows(
+            self.database, watch.deployment, ModelRows(self.database, watch.deployment.model)
+        )
+        found: list[Finding] = []
+        instants = 0
+        for evaluation in evaluate(watch, progress, rows, watermark_us=until_us):
+            instants += 1
+            found += [replace(finding, tier=Tier.LOG) for finding in evaluation.findings]
+        with self.database.write() as session:
+            save_findings(session, watch.deployment, found)
+        log.info("checkpoint.rebuilt", deployment=str(watch.deployment), instants=instants)
+        return progress
+
+    def _cohort_days(self, watch: Watch, progress: Progress) -> list[TickSummary]:
+        """Days of judged cohorts, from their stored summaries."""
+        if not watch.label_specs or progress.first_live_us is None:
+            return []
+        with self.database.read() as session:
+            stored = read_summaries(
+                session,
+                watch.deployment,
+                SummaryClock.LABEL,
+                watch.profile.fingerprint,
+                tick_us=watch.base_tick_us,
+                since_us=progress.first_live_us // DAY_US * DAY_US,
+            )
+            days = Progress(feature=progress.feature, label=progress.label)
+            for summary in stored:
+                remember_cohort(days, TickSummary.from_bytes(summary.body))
+        return days.cohort_days
+
+    def _save(self, held: _Loaded, steps: Sequence[Step]) -> None:
+        """Checkpoint, summaries, findings, incidents, requests and messages, or none of them."""
+        watch, progress = held.watch, held.progress
+        deployment, now = watch.deployment, self.clock.now()
+        assert progress.evaluated_until_us is not None
+        status = self._status(watch, progress, steps)
+        with self.database.write() as session:
+            changed = _changed(steps)
+            for incident in changed:
+                self._refuse_if_touched(session, incident)
+            epoch = save_checkpoint(
+                session,
+                deployment,
+                epoch=held.epoch,
+                fingerprint=watch.fingerprint,
+                evaluated_until_us=progress.evaluated_until_us,
+                body=progress.to_bytes(),
+                now=now,
+            )
+            save_summaries(session, deployment, _summaries(watch, steps))
+            save_findings(session, deployment, [f for step in steps for f in step.findings])
+            save_incidents(session, changed)
+            for step in steps:
+                for request in step.requests:
+                    add_request(session, request)
+                for message in step.messages:
+                    enqueue(session, message, self.channels_of(message), now)
+            set_evaluated(
+                session,
+                deployment,
+                evaluated_until_us=progress.feature.next_us,
+                cohort_evaluated_until_us=progress.label.next_us if watch.label_specs else None,
+                status=status,
+            )
+        held.epoch = epoch
+        findings = sum(len(step.findings) for step in steps)
+        log.info(
+            "deployment.checked",
+            deployment=str(deployment),
+            instants=len(steps),
+            findings=findings,
+            until=to_datetime(progress.evaluated_until_us).isoformat(),
+        )
+
+    def _refuse_if_touched(self, session: Session, incident: Incident) -> None:
+        """Fail if a person acknowledged or resolved an incident this check is about to write."""
+        try:
+            stored = get_incident(session, incident.id, lock=True)
+        except UnknownIncidentError:
+            return
+        if stored.history != incident.history[: len(stored.history)]:
+            msg = f"incident {incident.id} was changed by a person during the check"
+            raise ChangedMeanwhileError(msg)
+
+    def _status(self, watch: Watch, progress: Progress, steps: Sequence[Step]) -> dict[str, object]:
+        """What lists and pages show of a deployment without opening its checkpoint."""
+        verdict = next((s.verdict for s in reversed(steps) if s.verdict is not None), None)
+        if verdict is None:
+            verdict = current_verdict(watch, progress, ended=False)
+        banks = [progress.feature.bank, *([progress.label.bank] if watch.label_specs else [])]
+        doubts = [bank.why_not for bank in banks if not bank.guaranteed]
+        return {
+            "maturity": progress.feature.bank.maturity.value,
+            "guaranteed": not doubts,
+            "why_not": doubts[0] if doubts else None,
+            "tick_us": progress.feature.tick_us,
+            "label_tick_us": progress.label.tick_us,
+            "label_delay_us": watch.label_delay_us,
+            "pages": progress.pages,
+            "tickets": progress.tickets,
+            "first_live_us": progress.first_live_us,
+            "transfer": verdict_json(verdict),
+        }
+
+
+def _changed(steps: Sequence[Step]) -> list[Incident]:
+    """The last state of every incident the steps touched."""
+    latest = {incident.id: incident for step in steps for incident in step.incidents}
+    return list(latest.values())
+
+
+def _summaries(watch: Watch, steps: Sequence[Step]) -> list[StoredSummary]:
+    stored = []
+    for step in steps:
+        for name, summary in step.evaluation.summaries:
+            stored.append(
+                StoredSummary(
+                    clock=_stored_clock(name),
+                    profile=watch.profile.fingerprint,
+                    tick_us=watch.base_tick_us,
+                    start_us=summary.start_us,
+                    rows=summary.rows if name == "feature" else summary.labelled_rows,
+                    body=summary.to_bytes(),
+                )
+            )
+    return stored
+
+
+def _stored_clock(name: ClockName) -> SummaryClock:
+    return SummaryClock.FEATURE if name == "feature" else SummaryClock.LABEL
