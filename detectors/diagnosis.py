@@ -19,7 +19,7 @@ from detectors.records import (
     TransferVerdict,
     Window,
 )
-from detectors.schema import DETERMINISTIC, check_schema
+from detectors.schema import DETERMINISTIC, SchemaCheck, check_schema
 
 VOLUME_RATIO = 3.0
 DUPLICATE_SHARE = 0.02
@@ -47,15 +47,22 @@ class DiagnosisContext:
 
 
 def diagnose(
-    reference: Window, current: Window, schema: Schema, context: DiagnosisContext
+    reference: Window,
+    current: Window,
+    schema: Schema,
+    context: DiagnosisContext,
+    *,
+    checks: tuple[SchemaCheck, ...] | None = None,
 ) -> Diagnosis:
     """Compare two windows and name the cause of what changed.
 
     Labels, scores and many rows are used where they are there; where they are missing the
-    evidence says what is needed. The same windows and seed give the same diagnosis. Below a
+    evidence says what is needed. `checks` are those of `check_schema` on these windows, where the
+    caller has them already. The same windows and seed give the same diagnosis. Below a
     confidence of .6 the runner-up deserves to be shown beside the mode.
     """
-    checks = check_schema(reference, current, schema)
+    if checks is None:
+        checks = check_schema(reference, current, schema)
     if min(reference.rows, current.rows) < FEWEST_ROWS:
         checks = tuple(check for check in checks if check.check in DETERMINISTIC)
     contrasts = measure(

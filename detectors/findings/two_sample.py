@@ -18,6 +18,7 @@ from detectors.records import BoolArray, FloatArray, Kind, Schema, Window
 FOLDS = 3
 TOP_CATEGORIES = 30
 MOST_COLUMNS = 100
+MOST_BINS = 255
 CLIP = 0.005
 CARRIER_SHARE = 0.1
 
@@ -50,9 +51,10 @@ def auc(low: FloatArray, high: FloatArray) -> float:
 def encode(reference: Window, current: Window, schema: Schema) -> tuple[FloatArray, BoolArray]:
     """Both windows as one matrix (n + m, p), and which of its columns hold category codes (p,).
 
-    Codes rank by pooled frequency; rarer than the thirtieth reads as -1, null is a value like
-    any other. Columns that never vary are left out. Of more than 100 columns those stay that
-    explain most of the reference score, which does not look at the shift it will be used to find.
+    Numbers are the codes of at most 255 pooled quantile bins, all that the learner would keep of
+    them; categories rank by pooled frequency, those rarer than the thirtieth read -1, and null is
+    a value like any other. Columns that never vary are left out. Of more than 100 columns those
+    stay that explain most of the reference score: a choice that does not look at the shift.
     """
     columns = list(schema.columns)
     if len(columns) > MOST_COLUMNS and reference.score is not None:
@@ -63,7 +65,7 @@ def encode(reference: Window, current: Window, schema: Schema) -> tuple[FloatArr
     categorical = []
     for column in columns:
         if column.kind is Kind.NUMERIC:
-            values = np.concatenate(numeric_pair(reference, current, column.name))
+            values = binned(np.concatenate(numeric_pair(reference, current, column.name)))
         else:
             left, right, _ = category_pair(reference, current, column.name)
             codes = np.concatenate([left, right])
@@ -78,6 +80,19 @@ def encode(reference: Window, current: Window, schema: Schema) -> tuple[FloatArr
     if not arrays:
         return np.empty((reference.rows + current.rows, 0)), np.empty(0, np.bool_)
     return np.column_stack(arrays), np.array(categorical)
+
+
+def binned(values: FloatArray) -> FloatArray:
+    """Values (n,) as bin numbers, nulls kept.
+
+    The learner would bin them itself, but with row weights it searches every threshold anew,
+    which takes ten times as long as the trees.
+    """
+    filled = values[~np.isnan(values)]
+    if len(np.unique(filled)) <= MOST_BINS:
+        return values
+    edges = np.unique(np.quantile(filled, np.linspace(0, 1, MOST_BINS + 1)[1:-1]))
+    return np.where(np.isnan(values), np.nan, np.digitize(values, edges))
 
 
 def two_sample(

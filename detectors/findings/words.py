@@ -71,8 +71,8 @@ def _sentences(c: Contrasts) -> dict[str, str]:
         "layer": (
             c.score_shift,
             (
-                f"like inputs now get a score {c.score_shift:+.2f} reference sd away, with slope "
-                f"{c.score_slope:.2f} (1 = unchanged)"
+                f"like inputs now get a score {c.score_shift:+.2f} reference sd away"
+                + known(c.score_slope, f", with slope {c.score_slope:.2f} (1 = unchanged)")
             ),
         ),
         "scores": (
@@ -101,7 +101,8 @@ def _sentences(c: Contrasts) -> dict[str, str]:
             c.black_box_change,
             (
                 f"scores alone imply {c.black_box_change:+.2f} log odds (± {c.black_box_se:.2f}) "
-                f"if P(x | y) held, {c.weighted_change:+.2f} if P(y | x) held"
+                "if P(x | y) held"
+                + known(c.weighted_change, f", {c.weighted_change:+.2f} if P(y | x) held")
             ),
         ),
         "intercept": (
@@ -121,10 +122,13 @@ def _sentences(c: Contrasts) -> dict[str, str]:
     return {key: text for key, (value, text) in candidates.items() if math.isfinite(value)}
 
 
+def known(value: float, text: str) -> str:
+    """`text` where its number was measured."""
+    return text if math.isfinite(value) else ""
+
+
 def _inputs(c: Contrasts) -> str:
-    within = ""
-    if math.isfinite(c.within_class_auc):
-        within = f", {c.within_class_auc:.2f} inside a class"
+    within = known(c.within_class_auc, f", {c.within_class_auc:.2f} inside a class")
     carried = f"; most in {', '.join(c.carriers)}" if c.carriers and c.inputs_auc >= 0.55 else ""
     return (
         f"a classifier tells current inputs from the reference with AUC {c.inputs_auc:.2f}"

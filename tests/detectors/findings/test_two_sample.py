@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from detectors.findings.two_sample import TwoSample, auc, encode, two_sample, within_class_auc
+from detectors.findings.two_sample import (
+    TwoSample,
+    auc,
+    binned,
+    encode,
+    two_sample,
+    within_class_auc,
+)
 from detectors.records import Categories, ColumnSpec, Kind, Schema, Task, Window
 from tests.detectors.findings.synthetic import BINARY, labels, oversampled, world
 
@@ -113,7 +120,23 @@ def test_of_many_columns_those_stay_that_explain_the_score() -> None:
     X, _ = encode(window, window, schema)
 
     assert X.shape[1] == 100
-    assert any(np.array_equal(X[:300, j], numeric["x140"]) for j in range(100))
+    kept = binned(np.tile(numeric["x140"], 2))
+    assert any(np.array_equal(X[:, j], kept) for j in range(100))
+
+
+def test_bins_keep_order_nulls_and_short_lists_of_values() -> None:
+    values = np.random.default_rng(0).normal(size=4000)
+    values[7] = np.nan
+
+    codes = binned(values)
+
+    assert np.isnan(codes[7])
+    filled = np.delete(np.column_stack([values, codes]), 7, axis=0)
+    assert (np.diff(filled[np.argsort(filled[:, 0]), 1]) >= 0).all()
+    counts = np.unique(filled[:, 1], return_counts=True)[1]
+    assert (len(counts), counts.min()) == (255, 15)
+    few = np.array([0.5, np.nan, 2.5])
+    assert np.array_equal(binned(few), few, equal_nan=True)
 
 
 def test_the_same_seed_gives_the_same_classifier() -> None:
