@@ -24,6 +24,9 @@ MEDIAN_ROWS = 500
 
 Z_95 = 1.959963985
 
+ROUNDING = 1e-10
+"""Squared distances of mean features, which lie in [0, 4], are not known better than this."""
+
 Matrix = NDArray[np.float32]
 
 
@@ -145,7 +148,7 @@ def _p_value(
     sums_in = (chosen @ sums).astype(np.float64)
     gap = sums_in / held[:, None] - (total - sums_in) / (rows - held)[:, None]
     far = np.square(gap).sum(axis=1)
-    return float(np.sum(far >= far[0] * (1 - 1e-6)) / (permutations + 1))
+    return float(np.sum(far >= far[0] * (1 - 1e-6) - ROUNDING) / (permutations + 1))
 
 
 def _block_sums(
