@@ -112,13 +112,18 @@ def _shift(
 def _beta(
     score: FloatArray, rows: FloatArray, positive: FloatArray, total: float
 ) -> Recalibration | None:
-    """Both exponents at least 0: one that would fall below is left out."""
+    """Both exponents at least 0: one that would fall below is left out, or both.
+
+    None if the scores do not vary, so that no exponent can be learnt.
+    """
     safe = np.clip(score, SAFE, 1.0 - SAFE)
     both = np.column_stack([np.log(safe), -np.log1p(-safe), np.ones(len(safe))])
-    for keep in ([0, 1, 2], [0, 2], [1, 2]):
+    fitted = False
+    for keep in ([0, 1, 2], [0, 2], [1, 2], [2]):
         fit = fit_logistic(both[:, keep], positive / rows, weight=rows)
-        if fit is None:
+        if fit is None or (keep == [2] and not fitted):
             continue
+        fitted = True
         values = np.zeros(3)
         values[keep] = fit.coefficients
         if values[0] >= 0.0 and values[1] >= 0.0:

@@ -18,7 +18,6 @@ from detectors.estimate.realised import CUT, auc, realised_performance
 from detectors.records import DAY_US, FloatArray, IntArray, Task, Window
 from detectors.transfer.loss import CLIP
 
-REPLICATES = 200
 CELLS = 512
 FEWEST_DAYS = 8
 LABELS = {"log_loss": "log loss", "accuracy": "accuracy", "f1": "F1", "auc": "AUC"}
@@ -51,7 +50,7 @@ class _Cells:
 
 
 def estimate_performance(
-    reference: Window, current: Window, *, task: Task, seed: int = 0
+    reference: Window, current: Window, *, task: Task, seed: int = 0, replicates: int = 200
 ) -> tuple[Estimate, ...]:
     """Estimated log loss, accuracy and, for a binary task, F1 and AUC of the current window.
 
@@ -79,14 +78,14 @@ def estimate_performance(
         )
     metrics = _metrics(task)
     values = _values(metrics, cells.score, cells.mass.sum(axis=0), curve)
-    spread = _bootstrap(metrics, cells, learnt, np.random.default_rng(seed))
+    spread = _bootstrap(metrics, cells, learnt, np.random.default_rng(seed), replicates)
     realised = realised_performance(current, task)
     found = []
     for at, name in enumerate(metrics):
         draws = spread[:, at][np.isfinite(spread[:, at])]
         value = float(values[at]) if np.isfinite(values[at]) else None
         ci: tuple[float | None, float | None] = (None, None)
-        if value is not None and len(draws) >= REPLICATES // 2:
+        if value is not None and 2 * len(draws) >= replicates > 0:
             lower, upper = np.quantile(draws, [0.025, 0.975])
             ci = (min(float(lower), value), max(float(upper), value))
         seen = realised.get(name)
@@ -158,11 +157,15 @@ def _resampled(cells: _Cells, rng: np.random.Generator) -> tuple[FloatArray, Flo
 
 
 def _bootstrap(
-    metrics: dict[str, Metric], cells: _Cells, learnt: _Cells | None, rng: np.random.Generator
+    metrics: dict[str, Metric],
+    cells: _Cells,
+    learnt: _Cells | None,
+    rng: np.random.Generator,
+    replicates: int,
 ) -> FloatArray:
     """Replicates (r, m) of every metric, the curve fitted anew each time."""
-    draws = np.full((REPLICATES, len(metrics)), np.nan)
-    for replicate in range(REPLICATES):
+    draws = np.full((replicates, len(metrics)), np.nan)
+    for replicate in range(replicates):
         curve = None
         if learnt is not None:
             mass, positive = _resampled(learnt, rng)
