@@ -211,7 +211,7 @@ def fit_profile(reference: Window, schema: Schema) -> Profile:
     mass = reference.weights()
     score = _nothing(reference.rows) if reference.score is None else reference.score
     scale = Scale.of(score, mass) or Scale(0.0, 1.0)
-    clipped = Scale.of(scale.standardise(score), mass) or Scale(0.0, 1.0)
+    clipped = Scale.of(scale.standardise(score), mass) or Scale(0.0, 0.0)
     label = _nothing(reference.rows) if reference.label is None else reference.label
     loss = losses(schema.task, reference.score, label)
     baseline = losses(schema.task, reference.baseline_score, label)

@@ -1,7 +1,7 @@
 """Which rows belong to which slice.
 
 A slice is a value of a column, "origin=JFK", or a cross of columns, "origin=JFK,engine=jet".
-Followed are the slices with at least 50 rows and .5 % of the reference, the 200 largest of each
+Followed are the slices with at least 50 rows and .5 % of the reference, so at most 200 of each
 declaration; a smaller one could not be told from noise within a useful time.
 """
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 SLICE_ROWS = 50
 SLICE_SHARE = 0.005
-SLICES_PER_DECLARATION = 200
 TOO_SMALL_NAMES = 50
 """How many slices that are too small are named; the others are only counted."""
 DISTINCT_NUMBERS = 10_000
@@ -61,8 +60,7 @@ def fit_slices(reference: Window, declared: Sequence[tuple[str, ...]]) -> Fitted
         keys = _crossed(parts)
         found, counts = np.unique(keys[keys >= 0], return_counts=True)
         order = np.argsort(-counts, kind="stable")
-        enough = int((counts >= needed).sum())
-        taken = min(enough, SLICES_PER_DECLARATION)
+        taken = int((counts >= needed).sum())
         small_count += len(order) - taken
         for place, at in enumerate(order[: taken + TOO_SMALL_NAMES]):
             values = _values_of(int(found[at]), parts)
