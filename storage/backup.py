@@ -26,8 +26,8 @@ def backup(database: Database, path: Path) -> None:
         msg = "only SQLite is copied this way; for PostgreSQL use pg_dump"
         raise BackupError(msg)
     unfinished = path.with_name(f"{path.name}.unfinished")
-    unfinished.unlink(missing_ok=True)
     try:
+        unfinished.unlink(missing_ok=True)
         with (
             closing(sqlite3.connect(database.path)) as source,
             closing(sqlite3.connect(unfinished)) as target,
@@ -43,8 +43,6 @@ def backup(database: Database, path: Path) -> None:
     except (sqlite3.Error, OSError) as error:
         msg = f"no copy made at {path}: {error}"
         raise BackupError(msg) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

@@ -96,6 +96,10 @@ class DayIndex:
             self._days = None
             self._held.clear()
 
+    def forget_on_commit(self, session: Session) -> None:
+        """Forget when this transaction, which has rearranged rows, commits."""
+        event.listen(session, "after_commit", lambda _: self.forget(), once=True)
+
     def _pending(self, session: Session) -> list[tuple[Day, Run]]:
         pending: list[tuple[Day, Run]] = session.info.get(("day_index", id(self)), [])
         return pending

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import case, or_, select, update
@@ -13,7 +14,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from detectors.records import Deployment
-from storage.engine import insert_into, rows_changed
+from storage.engine import insert_for, insert_into, rows_changed
 from storage.tables import DeploymentRow, ModelRow
 
 
@@ -125,20 +126,7 @@ def note_arrivals(
     ]
     if not rows:
         return
-    insert = insert_into(session, DeploymentRow)
-    new = insert.excluded
-    session.connection().execute(
-        insert.on_conflict_do_update(
-            index_elements=["model", "domain"],
-            set_={
-                "rows": DeploymentRow.rows + new.rows,
-                "late_rows": DeploymentRow.late_rows + new.late_rows,
-                "first_event_us": _smaller(DeploymentRow.first_event_us, new.first_event_us),
-                "last_event_us": _larger(DeploymentRow.last_event_us, new.last_event_us),
-            },
-        ),
-        rows,
-    )
+    session.connection().execute(_count_arrivals(session.get_bind().dialect.name), rows)
     latest = max(row["last_event_us"] for row in rows)
     behind = or_(ModelRow.latest_event_us.is_(None), ModelRow.latest_event_us < latest)
     session.execute(
@@ -171,6 +159,22 @@ def set_evaluated(
     if rows_changed(session, statement) != 1:
         msg = f"no deployment {deployment}; register it first"
         raise LookupError(msg)
+
+
+@cache
+def _count_arrivals(dialect: str) -> Any:
+    """Built once: this runs for every batch."""
+    insert = insert_for(dialect, DeploymentRow)
+    new = insert.excluded
+    return insert.on_conflict_do_update(
+        index_elements=["model", "domain"],
+        set_={
+            "rows": DeploymentRow.rows + new.rows,
+            "late_rows": DeploymentRow.late_rows + new.late_rows,
+            "first_event_us": _smaller(DeploymentRow.first_event_us, new.first_event_us),
+            "last_event_us": _larger(DeploymentRow.last_event_us, new.last_event_us),
+        },
+    )
 
 
 def _smaller(

@@ -60,6 +60,7 @@ class Database:
             Session(self.writer, expire_on_commit=False) as session,
             session.begin(),
         ):
+            session.connection()  # takes the write lock now, not at the first statement
             yield session
 
     @contextmanager
@@ -118,7 +119,12 @@ def sqlite_version() -> tuple[int, ...]:
 
 def insert_into(session: Session, table: Any) -> Any:
     """An INSERT of the session's own dialect, which knows ON CONFLICT."""
-    if session.get_bind().dialect.name == "sqlite":
+    return insert_for(session.get_bind().dialect.name, table)
+
+
+def insert_for(dialect: str, table: Any) -> Any:
+    """An INSERT of a dialect, for statements built once."""
+    if dialect == "sqlite":
         from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
         return sqlite_insert(table)

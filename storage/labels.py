@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from detectors.records import BoolArray, FloatArray, IntArray
@@ -77,7 +77,7 @@ def append_labels(
         row = LabelRunRow(
             model=identity.model,
             day=filed,
-            received_at=received_at,
+            received_at=received_at if filed is None else None,
             rows=len(fresh[0]),
             body=encode_run(fresh, LABEL_COLUMNS),
         )
@@ -96,28 +96,42 @@ def settle_waiting(session: Session, identity: Identity) -> int:
     query = select(LabelRunRow).where(
         LabelRunRow.model == identity.model, LabelRunRow.day.is_(None)
     )
-    settled = 0
+    settled: dict[int, list[tuple[Column, ...]]] = {}
     for row in session.scalars(query.order_by(LabelRunRow.seq)).all():
         columns = decode_run(row.body, row.rows, LABEL_COLUMNS)
         days = identity.event_days(session, columns[0], columns[1])
-        if (days == NO_DAY).all():
-            continue
-        session.execute(delete(LabelRunRow).where(LabelRunRow.seq == row.seq))
-        session.expunge(row)
         for day, rows in by_day(days):
             part = tuple(column[rows] for column in columns)
-            session.add(
-                LabelRunRow(
-                    model=identity.model,
-                    day=None if day == NO_DAY else day,
-                    received_at=row.received_at,
-                    rows=len(part[0]),
-                    body=encode_run(part, LABEL_COLUMNS),
-                )
-            )
-        settled += int((days != NO_DAY).sum())
+            if day != NO_DAY:
+                settled.setdefault(day, []).append(part)
+            elif len(part[0]) < row.rows:
+                row.rows, row.body = len(part[0]), encode_run(part, LABEL_COLUMNS)
+        if (days != NO_DAY).all():
+            session.delete(row)
     session.flush()
-    return settled
+    for day, parts in settled.items():
+        _file_first(session, identity.model, day, merge_runs(parts))
+    identity.labels.forget_on_commit(session)
+    return sum(len(part[0]) for parts in settled.values() for part in parts)
+
+
+def _file_first(session: Session, model: str, day: int, columns: tuple[Column, ...]) -> None:
+    """Put labels in front of those of their day: an event's waiting label came before others."""
+    query = select(LabelRunRow).where(LabelRunRow.model == model, LabelRunRow.day == day)
+    oldest = session.scalar(query.order_by(LabelRunRow.seq).limit(1))
+    if oldest is not None:
+        columns = merge_runs([columns, decode_run(oldest.body, oldest.rows, LABEL_COLUMNS)])
+        oldest.rows, oldest.body = len(columns[0]), encode_run(columns, LABEL_COLUMNS)
+    else:
+        session.add(
+            LabelRunRow(
+                model=model,
+                day=day,
+                rows=len(columns[0]),
+                body=encode_run(columns, LABEL_COLUMNS),
+            )
+        )
+    session.flush()
 
 
 class LabelJoin:

@@ -17,7 +17,9 @@ from storage.runs import IdArray
 
 _ARRAYS = ("ts_us", "score", "baseline_score", "label", "label_ts_us", "weight")
 _CODES = ("prediction", "domain", "version", "arm", "cluster")
-_WRITE = pa.ipc.IpcWriteOptions(compression="lz4", unify_dictionaries=False)
+# Threads cost more than they save on columns of some kilobytes.
+_WRITE = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+_READ = pa.ipc.IpcReadOptions(use_threads=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +82,7 @@ def _write(fields: dict[str, pa.Array], rows: int) -> bytes:
 
 def _read(body: bytes | memoryview) -> pa.RecordBatch:
     try:
-        with pa.ipc.open_stream(pa.py_buffer(body)) as reader:
+        with pa.ipc.open_stream(pa.py_buffer(body), options=_READ) as reader:
             return reader.read_next_batch()
     except (pa.ArrowInvalid, OSError, StopIteration) as error:
         msg = f"a stored segment cannot be read: {error}"

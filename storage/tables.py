@@ -112,7 +112,10 @@ class IdRunRow(Base):
 
 
 class LabelRunRow(Base):
-    """Labels of one event day sorted by id. `day` None: their events have not come yet."""
+    """Labels of one event day sorted by id.
+
+    `day` None: their events have not come yet, and `received_at` says how long they have waited.
+    """
 
     __tablename__ = "label_runs"
     __table_args__ = (Index("ix_label_runs_day", "model", "day"), {"sqlite_autoincrement": True})
@@ -120,7 +123,7 @@ class LabelRunRow(Base):
     seq: Mapped[int] = mapped_column(Serial, primary_key=True)
     model: Mapped[str] = mapped_column(ForeignKey("models.name"))
     day: Mapped[int | None]
-    received_at: Mapped[datetime]
+    received_at: Mapped[datetime | None]
     rows: Mapped[int]
     body: Mapped[bytes]
 

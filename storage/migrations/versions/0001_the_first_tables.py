@@ -257,7 +257,7 @@ def upgrade() -> None:
         sa.Column("seq", SERIAL, nullable=False),
         sa.Column("model", sa.Text(), nullable=False),
         sa.Column("day", sa.BigInteger(), nullable=True),
-        sa.Column("received_at", UtcDateTime(), nullable=False),
+        sa.Column("received_at", UtcDateTime(), nullable=True),
         sa.Column("rows", sa.BigInteger(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(["model"], ["models.name"], name=op.f("fk_label_runs_model")),
