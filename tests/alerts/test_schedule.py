@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerts.records import Outcome
@@ -56,6 +56,7 @@ def test_a_throttling_receiver_gets_a_minute_at_least(status: int) -> None:
         (Reply(404), None),
         (Reply(503, retry_after="7200"), 7200),
         (Reply(500, retry_after="90"), 90),
+        (Reply(429, retry_after="5"), 60),
         (Reply(error="no reply within 10 s"), 30),
         (Reply(200, retry_after="90"), None),
     ],
@@ -128,6 +129,7 @@ def test_retry_after_stretches_a_wait_and_never_shortens_it() -> None:
     assert eager.next_at - NOW >= timedelta(hours=4)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_no_header_text_can_break_the_schedule(value: str) -> None:
     judgement = judge(Reply(429, retry_after=value), message_id="m", attempt=0, now=NOW)
