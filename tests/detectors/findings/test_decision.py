@@ -50,6 +50,21 @@ ROWS = [
         {**RATE_UP, "local_z": 30.0, "concept_z": 8.0, "concept": 0.2},
         Mode.CONCEPT_SHIFT,
     ),
+    (
+        "label rate up and the scores follow half way",
+        {**RATE_UP, "black_box_change": 0.4},
+        Mode.MISCALIBRATION,
+    ),
+    (
+        "label rate up, scores follow, but the curve is steeper",
+        {**RATE_UP, "black_box_change": 0.68, "slope_z": 5.0},
+        Mode.MISCALIBRATION,
+    ),
+    (
+        "a small change of the label rate in one place",
+        {"rate_change": 0.2, "local_z": 9.0, "concept_z": 4.0},
+        Mode.CONCEPT_SHIFT,
+    ),
     ("residuals changed in one place", {"local_z": 9.0, "concept_z": 2.6}, Mode.CONCEPT_SHIFT),
     ("residuals changed, the loss did not", {"local_z": 9.0}, Mode.NONE),
     ("ranking lost everywhere", {"ranking_z": -6.0, "slope_z": -5.0}, Mode.LABEL_SEMANTICS),

@@ -49,11 +49,11 @@ def test_labels_turned_everywhere_alike_are_nowhere_in_particular() -> None:
     assert place.z < 5
 
 
-def test_cells_with_few_rows_do_not_count() -> None:
-    reference, current = world(120, 1), world(120, 2)
+@pytest.mark.parametrize(("rows_ref", "rows_cur"), [(120, 120), (120, 900), (900, 120)])
+def test_cells_with_few_rows_in_either_window_do_not_count(rows_ref: int, rows_cur: int) -> None:
+    reference, current = world(rows_ref, 1), world(rows_cur, 2)
+    far = np.where(np.arange(rows_cur) < 50, 9.0, 0.0)
 
-    place = localise(
-        reference, current, BINARY, np.zeros(120), np.where(np.arange(120) < 50, 9.0, 0.0)
-    )
+    place = localise(reference, current, BINARY, np.arange(rows_ref) / rows_ref, far)
 
     assert place == Localisation(0.0)
