@@ -169,15 +169,17 @@ def test_hourly_and_daily_base_ticks_give_the_same_review() -> None:
 
 
 def test_a_day_that_is_still_filling_is_not_looked_at() -> None:
-    hours = cohort_days(rng(11), 24 * 40, -0.05, rows=5, tick_us=HOUR_US)
-    settings = Settings(review_us=60 * DAY_US)
-    whole = review_word(
-        hours.take(slice(0, 24 * 39)), task=Task.BINARY, settings=settings, ended=False
-    )
-    partly = review_word(
-        hours.take(slice(0, 24 * 39 + 7)), task=Task.BINARY, settings=settings, ended=False
-    )
-    assert whole == partly
+    """The first look needs twelve days: it waits for the twelfth to be whole."""
+    hours = cohort_days(rng(11), 24 * 12, -3.0, rows=5, tick_us=HOUR_US)
+    settings = Settings(review_us=26 * DAY_US)
+    states = []
+    for ticks in (24 * 11 + 7, 24 * 12):
+        word = review_word(
+            hours.take(slice(0, ticks)), task=Task.REGRESSION, settings=settings, ended=False
+        )
+        assert word is not None
+        states.append(word.state)
+    assert states == [TransferState.UNDETERMINED, TransferState.HELPS]
 
 
 def test_a_plan_too_short_for_a_look_falls_back_on_the_interval() -> None:
