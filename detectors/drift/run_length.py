@@ -23,8 +23,8 @@ SAFETY = 2.5
 """A path made from the reference does not know the reference's own error, which makes real run
 lengths shorter by about this factor."""
 
-TICKS_PER_TRY = 30_000
-TRIES = 9
+TICKS_PER_TRY = 20_000
+TRIES = 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from detectors.records import FloatArray, State
@@ -28,6 +30,10 @@ FACTORS = {
 
 FACTOR_WITHIN = 0.03
 RATIO_SPREAD = 0.02
+NOISE_AT_MOST = 0.06
+"""Small windows know their quantiles less well: limits grow to the error of the median ratio, and
+never beyond this."""
+
 SLOPE_WITHIN = 0.05
 SHIFT_IQR = 0.5
 RESIDUAL_IQR = 0.05
@@ -46,20 +52,29 @@ def check_unit(pair: Pair) -> SchemaCheck | None:
     was, is_now = np.quantile(before, LEVELS), np.quantile(now, LEVELS)
     if len(np.unique(was)) < MIN_QUANTILES:
         return None
-    return _factor(pair.name, was, is_now) or _affine(pair.name, was, is_now)
+    noise = _median_error(was, len(before), len(now))
+    return _factor(pair.name, was, is_now, noise) or _affine(pair.name, was, is_now)
 
 
-def _factor(name: str, was: FloatArray, now: FloatArray) -> SchemaCheck | None:
+def _median_error(quantiles: FloatArray, rows: int, rows_now: int) -> float:
+    """Relative standard error of the ratio of two medians, the density read off .4 to .6."""
+    middle, slope = abs(float(quantiles[9])), float(quantiles[11] - quantiles[7]) / 0.2
+    error = 0.5 * math.sqrt(1 / rows + 1 / rows_now) * slope
+    return min(error / middle, NOISE_AT_MOST) if middle > 0 else 0.0
+
+
+def _factor(name: str, was: FloatArray, now: FloatArray, noise: float) -> SchemaCheck | None:
     large = np.abs(was) > 0.05 * np.abs(was).max()
     if len(np.unique(was[large])) < MIN_QUANTILES:
         return None
     ratio = now[large] / was[large]
     middle = float(np.median(ratio))
-    if middle == 0 or np.median(np.abs(ratio - middle)) >= RATIO_SPREAD * abs(middle):
+    spread = max(RATIO_SPREAD, noise)
+    if middle == 0 or np.median(np.abs(ratio - middle)) >= spread * abs(middle):
         return None
     for label, factor in FACTORS.items():
         for sign, known in (("×", factor), ("÷", 1 / factor)):
-            if abs(middle / known - 1) < FACTOR_WITHIN:
+            if abs(middle / known - 1) < max(FACTOR_WITHIN, noise):
                 return SchemaCheck(
                     column=name,
                     check=UNIT,

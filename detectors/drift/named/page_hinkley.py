@@ -5,10 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import ClassVar
+from functools import cache
+from typing import TYPE_CHECKING, ClassVar
 
 from detectors.base import JsonValue, State, detector
 from detectors.records import FloatArray
+
+if TYPE_CHECKING:
+    from river.drift import PageHinkley as River
+    from river.stats import Mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +87,14 @@ class PageHinkley:
         return PageHinkleyState(ticks=rows, mean=float(reference.mean()) if rows else 0.0)
 
     def step(self, state: PageHinkleyState, value: float) -> tuple[PageHinkleyState, bool]:
-        from river import stats
-        from river.drift import PageHinkley as River
-
-        chart = River(
+        mean, river = _river()
+        chart = river(
             min_instances=int(self.min_instances),
             delta=self.delta,
             threshold=self.threshold,
             alpha=self.alpha,
         )
-        chart._x_mean = stats.Mean._from_state(state.ticks, state.mean)
+        chart._x_mean = mean._from_state(state.ticks, state.mean)
         chart._sum_increase = state.increase
         chart._sum_decrease = state.decrease
         if state.lowest_increase is not None:
@@ -111,3 +114,12 @@ class PageHinkley:
             ),
             False,
         )
+
+
+@cache
+def _river() -> tuple[type[Mean], type[River]]:
+    """River's classes, imported when first needed: it takes longer than the rest of a command."""
+    from river.drift import PageHinkley as River
+    from river.stats import Mean
+
+    return Mean, River

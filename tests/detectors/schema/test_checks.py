@@ -1,0 +1,229 @@
+"""Each fault is found under its own name, and nothing is found where nothing is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from detectors.records import Categories, State, Window
+from detectors.schema import SchemaCheck, check_schema
+from detectors.schema.cardinality import rarefied
+from detectors.schema.check import CHECKS, DETERMINISTIC
+from detectors.schema.pairs import Tally
+from detectors.schema.profiles import fields_of, profile
+from tests.detectors.schema.tables import FOODS, SCHEMA, table, with_foods, with_numbers
+
+REFERENCE = table(1, 6000)
+
+
+def found_in(current: Window, reference: Window = REFERENCE) -> list[SchemaCheck]:
+    return list(check_schema(reference, current, SCHEMA))
+
+
+def names_in(current: Window) -> set[tuple[str, str]]:
+    return {(check.column, check.check) for check in found_in(current)}
+
+
+def without(window: Window, name: str) -> Window:
+    return replace(window, numeric={k: v for k, v in window.numeric.items() if k != name})
+
+
+def zero_filled(window: Window, share: float, fill: float = 0.0) -> Window:
+    price = window.numeric["price"].copy()
+    price[np.random.default_rng(77).random(len(price)) < share] = fill
+    return with_numbers(window, "price", price)
+
+
+def discrete_price(window: Window) -> Window:
+    return with_numbers(window, "visits", window.numeric["price"])
+
+
+FAULTS: dict[str, tuple[Callable[[Window], Window], set[tuple[str, str]]]] = {
+    "missing": (lambda w: without(w, "price"), {("price", "missing")}),
+    "retyped": (
+        lambda w: replace(
+            without(w, "price"),
+            categorical={**w.categorical, "price": Categories(np.zeros(w.rows, np.int32), ("9",))},
+        ),
+        {("price", "retyped")},
+    ),
+    "all null": (
+        lambda w: with_numbers(w, "price", np.full(w.rows, np.nan)),
+        {("price", "all_null"), ("price", "absent")},
+    ),
+    "constant": (
+        lambda w: with_numbers(w, "visits", np.full(w.rows, 2.0)),
+        {("visits", "constant"), ("visits", "absent")},
+    ),
+    "one food": (
+        lambda w: with_foods(w, dict.fromkeys(FOODS, "Bread")),
+        {("food", "constant"), ("food", "absent")},
+    ),
+    "mostly null": (
+        lambda w: with_numbers(
+            w, "price", np.where(np.arange(w.rows) % 200 == 0, w.numeric["price"], np.nan)
+        ),
+        {("price", "absent")},
+    ),
+    "codes become measurements": (discrete_price, {("visits", "cardinality")}),
+    "times 1000": (
+        lambda w: with_numbers(w, "price", w.numeric["price"] * 1000),
+        {("price", "unit")},
+    ),
+    "pounds": (
+        lambda w: with_numbers(w, "price", w.numeric["price"] * 0.4536),
+        {("price", "unit")},
+    ),
+    "moved by 20": (
+        lambda w: with_numbers(w, "price", w.numeric["price"] + 20),
+        {("price", "unit")},
+    ),
+    "zeros": (lambda w: zero_filled(w, 0.1), {("price", "zero_fill")}),
+    "-999": (lambda w: zero_filled(w, 0.1, -999.0), {("price", "zero_fill")}),
+    "renamed": (lambda w: with_foods(w, {"Vegetables": "Veg"}), {("food", "rename")}),
+    "swapped": (
+        lambda w: with_foods(w, {"Fruit": "Bread", "Bread": "Fruit"}),
+        {("food", "swap")},
+    ),
+    "merged": (
+        lambda w: with_foods(w, {"Bread": "Fruit", "Cheese": "Fruit"}),
+        {("food", "parent")},
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("rows", [3000, 800])
+def test_a_fault_is_found_under_its_name_and_nothing_else_is(fault: str, rows: int) -> None:
+    break_it, expected = FAULTS[fault]
+    assert names_in(break_it(table(2, rows))) == expected
+
+
+def test_every_check_has_a_fault_in_this_file() -> None:
+    tried = {check for _, expected in FAULTS.values() for _, check in expected}
+    assert tried == set(CHECKS)
+
+
+@pytest.mark.parametrize("rows", [20, 60, 300, 3000])
+def test_healthy_windows_of_any_size_are_healthy(rows: int) -> None:
+    for seed in range(10, 30):
+        assert names_in(table(seed, rows)) == set()
+
+
+def test_a_domain_with_other_customers_is_no_schema_fault() -> None:
+    """Covariate shift: dear rows three times as likely, cheap foods rarer."""
+    for seed in range(5):
+        pool = table(40 + seed, 20_000)
+        weight = np.where(pool.numeric["price"] > 6, 3.0, 1.0)
+        rng = np.random.default_rng(seed)
+        drawn = pool.take(rng.choice(pool.rows, 3000, p=weight / weight.sum()))
+        assert names_in(drawn) == set()
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("times 1000", "looks like × 1,000"),
+        ("pounds", "looks like × 0.4536"),
+        ("moved by 20", "looks like an offset of +20"),
+        ("renamed", "`Veg` is probably `Vegetables`"),
+        ("swapped", "`Bread` and `Fruit` have probably exchanged their names"),
+        ("merged", "`Fruit` probably holds `Bread`, `Cheese` as well"),
+        ("zeros", "missing values are probably written as 0"),
+        ("-999", "missing values are probably written as -999"),
+        ("mostly null", "probably not filled here"),
+    ],
+)
+def test_a_finding_proposes_what_happened(fault: str, words: str) -> None:
+    (check,) = found_in(FAULTS[fault][0](table(2, 3000)))
+    assert check.proposal is not None
+    assert words in check.proposal
+
+
+def test_fahrenheit_is_recognised() -> None:
+    celsius = with_numbers(REFERENCE, "price", np.random.default_rng(1).normal(12, 8, 6000))
+    warm = np.random.default_rng(2).normal(12, 8, 3000) * 1.8 + 32
+    (check,) = found_in(with_numbers(table(2, 3000), "price", warm), celsius)
+    assert check.proposal == "looks like degrees Celsius became Fahrenheit"
+
+
+def test_a_new_column_with_a_like_name_is_proposed_for_a_missing_one() -> None:
+    window = table(2, 100)
+    renamed = replace(
+        window,
+        numeric={"unit_price": window.numeric["price"], "visits": window.numeric["visits"]},
+    )
+    (check,) = found_in(renamed)
+    assert check.proposal == "`unit_price` is new and is probably `price`"
+
+
+def test_what_may_be_natural_is_only_watched() -> None:
+    states = {
+        fault: found_in(FAULTS[fault][0](table(2, 3000)))[0].state
+        for fault in ("moved by 20", "codes become measurements", "times 1000", "missing")
+    }
+    assert list(states.values()) == [State.WATCH, State.WATCH, State.DRIFT, State.DRIFT]
+
+
+def test_a_column_that_was_nearly_constant_may_be_constant_for_a_while() -> None:
+    visits = np.where(np.arange(6000) % 100 == 0, 1.0, 0.0)
+    reference = with_numbers(REFERENCE, "visits", visits)
+    quiet = with_numbers(table(2, 300), "visits", np.zeros(300))
+    long = with_numbers(table(2, 3000), "visits", np.zeros(3000))
+    assert found_in(quiet, reference) == []
+    assert [check.check for check in found_in(long, reference)] == ["constant"]
+
+
+def test_columns_that_matter_come_first() -> None:
+    broken = with_numbers(zero_filled(table(2, 3000), 0.2), "visits", np.full(3000, np.nan))
+    plain = [check.column for check in check_schema(REFERENCE, broken, SCHEMA)]
+    weighed = check_schema(REFERENCE, broken, SCHEMA, importance={"visits": 0.3, "price": 0.01})
+    assert plain == ["price", "visits", "visits"]
+    assert [check.column for check in weighed] == ["visits", "visits", "price"]
+
+
+def test_empty_windows_and_columns_without_a_value_find_nothing_and_do_not_fail() -> None:
+    empty = table(1, 100).take(slice(0, 0))
+    assert check_schema(REFERENCE, empty, SCHEMA) == ()
+    assert check_schema(empty, table(2, 100), SCHEMA) == ()
+    nothing = with_numbers(REFERENCE, "price", np.full(6000, np.nan))
+    assert found_in(table(2, 300), nothing) == []
+    infinite = with_numbers(table(2, 300), "price", np.full(300, np.inf))
+    assert ("price", "constant") in names_in(infinite)
+
+
+def test_deterministic_checks_see_the_one_row_that_thinning_skips() -> None:
+    price = np.full(40_000, np.nan)
+    price[17] = 3.0
+    window = with_numbers(table(3, 40_000), "price", price)
+    assert names_in(window) == {("price", "absent")}
+    assert "absent" not in DETERMINISTIC
+
+
+def test_rarefied_counts_are_means_over_samples() -> None:
+    rng = np.random.default_rng(1)
+    counts = np.array([50, 20, 5, 3, 1, 1])
+    tally = Tally(np.arange(6.0), counts, 0)
+    rows = np.repeat(np.arange(6), counts)
+    seen = [len(set(rng.choice(rows, 15, replace=False).tolist())) for _ in range(4000)]
+    assert rarefied(tally, 15) == pytest.approx(np.mean(seen), abs=0.05)
+
+
+def test_misfit_is_the_g_statistic_of_the_definition() -> None:
+    current = table(5, 900)
+    profiles = profile("food", REFERENCE, current, fields_of(REFERENCE, current, SCHEMA))
+    assert profiles is not None
+    misfit = profiles.misfit()
+    bounds = [*profiles.starts.tolist(), profiles.reference.shape[1]]
+    slow = 0.0
+    for low, high in pairwise(bounds):
+        expected = profiles.reference[1, low:high] + 0.5
+        seen = profiles.current[0, low:high]
+        for count, share in zip(seen, expected / expected.sum(), strict=True):
+            if count:
+                slow += 2 * count * np.log(count / seen.sum() / share)
+    assert misfit[0, 1] == pytest.approx(slow)
