@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from detectors.records import (
     BoolArray,
@@ -38,6 +39,7 @@ from monitor.api.screen import Draft, LabelDraft, screen_events, screen_labels
 from monitor.batches import EventBatch, LabelBatch, Rejections, refusal
 
 _UTC = pa.timestamp("us", tz="UTC")
+_NO_ZONE = r"^(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?)$"
 
 
 def read_stream(body: bytes, limits: IngestLimits) -> pa.Table:
@@ -155,8 +157,10 @@ class _Reader:
         assert column is not None
         kind = value_type(column)
         if is_text(kind):
-            plain = column.cast(pa.string()).combine_chunks()
-            ts_us, good = parse_instants(_one_array(plain))
+            plain = _one_array(column.cast(pa.string()).combine_chunks())
+            if self.lenient:  # logs often leave the zone out; they mean UTC
+                plain = pc.replace_substring_regex(plain, _NO_ZONE, r"\1Z")
+            ts_us, good = parse_instants(plain)
             return ts_us, good, column
         zoneless = pa.types.is_timestamp(kind) and kind.tz is None
         if zoneless and self.lenient:

@@ -27,8 +27,6 @@ from monitor.api.screen import Draft, LabelDraft, screen_events, screen_labels
 from monitor.batches import EventBatch, LabelBatch, Rejections, refusal
 from monitor.errors import did_you_mean
 
-_DICTIONARY = pa.dictionary(pa.int32(), pa.string())
-
 
 def decode_json_events(
     body: bytes,
@@ -134,73 +132,79 @@ def _event_draft(rows: Rows, schema: Schema, warnings: list[str], rejections: Re
     if schema.embedding_dim:
         good = _embedding_rows(events, numbers, schema.embedding_dim, rejections)
         if len(good) < len(events):
-            events, numbers = [events[row] for row in good], numbers[good]
-    elif any(event.embedding is not None for event in events):
+            events, numbers = [events[row] for row in good.tolist()], numbers[good]
+    column = dict(zip(EVENT_FIELDS, _columns(events, len(EVENT_FIELDS)), strict=True))
+    if not schema.embedding_dim and _present(column["embedding"]):
         warnings.append("'embedding' is not in the schema and was ignored.")
-    feature_type = event_rows(schema).feature_type
-    assert feature_type is not None
-    nothing = feature_type()
-    astuple = msgspec.structs.astuple
-    features = [nothing if event.features is None else event.features for event in events]
-    columns: list[tuple[Any, ...]] = (
-        list(zip(*map(astuple, features), strict=True)) if events else [()] * len(schema.columns)
-    )
-    numeric_columns = columns[: len(schema.numeric)]
-    word_columns = columns[len(schema.numeric) :]
-    numeric = {
-        name: _numbers(name, column, warnings)
-        for name, column in zip(schema.numeric, numeric_columns, strict=True)
-    }
-    categorical = {
-        name: _words(name, column, warnings)
-        for name, column in zip(schema.categorical, word_columns, strict=True)
-    }
-    texts = [event.ts for event in events]
-    ts_us, ts_good = parse_instants(pa.array(texts, pa.string()))
-    score = _optional_numbers([event.score for event in events])
+    features = _feature_columns(column["features"], schema)
+    numeric = {name: _numbers(name, features[name], warnings) for name in schema.numeric}
+    categorical = {name: _words(name, features[name], warnings) for name in schema.categorical}
+    ts_us, ts_good = parse_instants(pa.array(column["ts"], pa.string()))
+    score = _optional_numbers(column["score"])
     prediction: Categories | None = None
     if schema.task is Task.REGRESSION:
-        predicted = _optional_numbers([event.prediction for event in events])
+        predicted = _optional_numbers(column["prediction"])
         score = predicted if score is None else _fill(score, predicted)
     else:
-        prediction = _optional_words([event.prediction for event in events])
+        prediction = _optional_words(column["prediction"])
     if schema.has_score:
         _warn_missing_score(score, len(events), warnings)
-    weight = _optional_numbers([event.weight for event in events])
+    weight = _optional_numbers(column["weight"])
     window = Window(
         rows=len(events),
         ts_us=ts_us,
         score=score,
-        baseline_score=_optional_numbers([event.baseline_score for event in events]),
+        baseline_score=_optional_numbers(column["baseline_score"]),
         prediction=prediction,
         weight=None if weight is None else np.where(np.isnan(weight), 1.0, weight),
         numeric=numeric,
         categorical=categorical,
-        domain=_optional_words([event.domain for event in events]),
-        version=_optional_words([event.version for event in events]),
-        arm=_optional_words([event.arm for event in events]),
-        cluster=_optional_words([event.cluster for event in events]),
-        embedding=_vectors(events, schema.embedding_dim) if schema.embedding_dim else None,
+        domain=_optional_words(column["domain"]),
+        version=_optional_words(column["version"]),
+        arm=_optional_words(column["arm"]),
+        cluster=_optional_words(column["cluster"]),
+        embedding=_vectors(column["embedding"], schema.embedding_dim),
     )
-    return Draft(window, [event.id for event in events], numbers, ts_good, texts.__getitem__)
+    return Draft(window, column["id"], numbers, ts_good, column["ts"].__getitem__)
+
+
+def _columns(rows: Sequence[Any], width: int) -> list[tuple[Any, ...]]:
+    """The members of structs (n,) as `width` tuples of n values."""
+    if not rows:
+        return [()] * width
+    return list(zip(*map(msgspec.structs.astuple, rows), strict=True))
+
+
+def _feature_columns(features: Sequence[Any], schema: Schema) -> dict[str, tuple[Any, ...]]:
+    names = (*schema.numeric, *schema.categorical)
+    if not _full(features):
+        feature_type = event_rows(schema).feature_type
+        assert feature_type is not None
+        nothing = feature_type()
+        features = [nothing if row is None else row for row in features]
+    columns = _columns(features, len(names)) if names else []
+    return dict(zip(names, columns, strict=True))
+
+
+def _present(values: Sequence[Any]) -> bool:
+    return values.count(None) < len(values)
+
+
+def _full(values: Sequence[Any]) -> bool:
+    return None not in values
 
 
 def _numbers(name: str, column: tuple[Any, ...], warnings: list[str]) -> FloatArray:
     values = np.array(column, dtype=np.float64)
-    if np.isnan(values).any():
-        _warn_missing(name, sum(value is MISSING_NUMBER for value in column), len(column), warnings)
+    nulls = np.flatnonzero(np.isnan(values)).tolist()
+    missing = sum(column[row] is MISSING_NUMBER for row in nulls)
+    _warn_missing(name, missing, len(column), warnings)
     return values
 
 
 def _words(name: str, column: tuple[Any, ...], warnings: list[str]) -> Categories:
-    words = _categories(column)
-    if MISSING_WORD not in words.values:
-        return words
-    missing = words.values.index(MISSING_WORD)
-    absent = words.codes == missing
-    _warn_missing(name, int(absent.sum()), len(column), warnings)
-    codes = np.where(absent, -1, words.codes - (words.codes > missing)).astype(np.int32)
-    return Categories(codes, words.values[:missing] + words.values[missing + 1 :])
+    _warn_missing(name, column.count(MISSING_WORD), len(column), warnings)
+    return _categories(column)
 
 
 def _warn_missing(name: str, missing: int, rows: int, warnings: list[str]) -> None:
@@ -215,13 +219,19 @@ def _warn_missing_score(score: FloatArray | None, rows: int, warnings: list[str]
 
 
 def _categories(column: Sequence[Any]) -> Categories:
-    """Texts (n,) as codes; None is -1. Numbers and booleans become their text."""
-    try:
-        coded = pa.array(column, _DICTIONARY)
-    except (pa.ArrowTypeError, pa.ArrowInvalid):
-        coded = pa.array([word_text(value) for value in column], _DICTIONARY)
-    codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    return Categories(codes.astype(np.int32, copy=False), tuple(coded.dictionary.to_pylist()))
+    """Words (n,) as codes in order of first appearance; missing and null are -1.
+
+    Numbers and booleans become their text.
+    """
+    distinct = dict.fromkeys(column)
+    if not {type(word) for word in distinct} <= {str, type(None)}:
+        column = [word_text(word) for word in column]
+        distinct = dict.fromkeys(column)
+    distinct.pop(None, None)
+    distinct.pop(MISSING_WORD, None)
+    index = {word: code for code, word in enumerate(distinct)}
+    codes = map({**index, None: -1, MISSING_WORD: -1}.__getitem__, column)
+    return Categories(np.fromiter(codes, np.int32, len(column)), tuple(distinct))
 
 
 def word_text(value: object) -> str | None:
@@ -234,13 +244,11 @@ def word_text(value: object) -> str | None:
 
 
 def _optional_numbers(values: Sequence[float | None]) -> FloatArray | None:
-    if all(value is None for value in values):
-        return None
-    return np.array(values, dtype=np.float64)
+    return np.array(values, dtype=np.float64) if _present(values) else None
 
 
 def _optional_words(values: Sequence[Any]) -> Categories | None:
-    return None if all(value is None for value in values) else _categories(values)
+    return _categories(values) if _present(values) else None
 
 
 def _fill(score: FloatArray, predicted: FloatArray | None) -> FloatArray:
@@ -270,7 +278,9 @@ def _embedding_rows(
     return np.flatnonzero(sizes == dimension)
 
 
-def _vectors(events: Sequence[Any], dimension: int) -> NDArray[np.float32]:
+def _vectors(column: Sequence[Any], dimension: int) -> NDArray[np.float32] | None:
+    if not dimension:
+        return None
     nothing = [float("nan")] * dimension
-    rows = [nothing if event.embedding is None else event.embedding for event in events]
+    rows = [nothing if vector is None else vector for vector in column]
     return np.array(rows, dtype=np.float32).reshape(len(rows), dimension)

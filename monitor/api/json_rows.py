@@ -25,6 +25,7 @@ from monitor.api.row_types import RowType
 from monitor.batches import Rejections, refusal
 from monitor.errors import did_you_mean
 
+_LEAST_ROW_BYTES = len('{"id":"","ts":""}')
 _BOM = b"\xef\xbb\xbf"
 _SPACE = re.compile(r"[ \t\n\r]*")
 _HEAD = re.compile(rb'\s*\{\s*"model"\s*:\s*"([^"\\\x00-\x1f]{1,200})"')
@@ -58,6 +59,7 @@ def model_of(body: bytes, asked: str | None) -> str:
     Raises:
         RequestRefusedError: 400 if neither says, if they differ, or the body is no JSON object.
     """
+    _refuse_empty(body, 'send {"model": "NAME", …} with events or labels')
     head = _HEAD.match(body[:1024])
     if head is not None:
         try:
@@ -75,6 +77,11 @@ def model_of(body: bytes, asked: str | None) -> str:
             400, f"the body names model '{named[:80]}', the address '{asked[:80]}'", "name one"
         )
     return named or asked or ""
+
+
+def _refuse_empty(body: bytes, hint: str) -> None:
+    if not body.strip():
+        raise RequestRefusedError(400, "the body is empty", hint)
 
 
 class _Named(msgspec.Struct, gc=False):
@@ -111,7 +118,8 @@ def decode_body(
         raise RequestRefusedError(
             400, "the body is empty", _example(row_type.envelope_key, lines=lines)
         )
-    _bound_rows(body.count(b'"id"') if not lines else body.count(b"\n"), limits)
+    if len(body) > limits.rows * _LEAST_ROW_BYTES:  # else it cannot hold too many
+        _bound_rows(body.count(b'"id"'), limits)
     rows = _decode_whole(body, row_type, lines=lines, strict=True)
     extra: tuple[str, ...] = ()
     if rows is None:

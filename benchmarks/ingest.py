@@ -1,0 +1,281 @@
+"""How fast events are acknowledged: a real server process, a client beside it, loopback.
+
+Every event has 46 columns (30 numbers with 2 % nulls, 15 categories, a score). A batch counts
+when its 202 has arrived, which is after its commit to SQLite with full sync. Each batch has fresh
+ids; bodies are made before the clock starts, and only their ids differ, so that the client's part
+is sending and waiting.
+
+    python -m benchmarks.ingest --seconds 20
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import multiprocessing
+import os
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from detectors.records import ColumnSpec, Kind, Schema, Task
+
+NUMERIC = tuple(f"num_{i:02d}" for i in range(30))
+CATEGORICAL = tuple(f"cat_{i:02d}" for i in range(15))
+SCHEMA = Schema(
+    Task.BINARY,
+    tuple(ColumnSpec(name, Kind.NUMERIC) for name in NUMERIC)
+    + tuple(ColumnSpec(name, Kind.CATEGORICAL) for name in CATEGORICAL),
+)
+MODEL = "bench"
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class OneModel:
+    """Schemas of a daemon with one model and one reference."""
+
+    def models(self) -> tuple[str, ...]:
+        return (MODEL,)
+
+    def task_of(self, model: str) -> Task | None:
+        return Task.BINARY if model == MODEL else None
+
+    def schema_of(self, model: str) -> Schema | None:
+        return SCHEMA if model == MODEL else None
+
+    def learnt(self, model: str, schema: Schema) -> Schema:
+        return schema
+
+
+def serve(port: int, folder: str) -> None:
+    """The server process: the real routes over a real database."""
+    import uvicorn
+    from fastapi import FastAPI
+
+    from monitor.api.ingest import ingest_router
+    from monitor.clock import SystemClock
+    from monitor.ingest import Ingest, ModelIngest
+    from storage.deployments import register_model
+    from storage.engine import open_database
+    from storage.migrations import upgrade
+
+    database = open_database(f"sqlite:///{folder}/kedge.db")
+    upgrade(database)
+    with database.write() as session:
+        register_model(session, MODEL, datetime.now(UTC))
+    clock = SystemClock()
+    ingest = Ingest(database, clock, lambda _: ModelIngest())
+    ingest.start()
+    app = FastAPI()
+    app.include_router(ingest_router(ingest, OneModel(), clock))
+    uvicorn.run(app, port=port, log_level="warning", access_log=False)
+    ingest.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A body with a place for each id: `body(batch)` costs a join, not an encoding."""
+
+    content_type: str
+    parts: tuple[bytes, ...]
+    arrow: pa.RecordBatch | None = None
+
+    def body(self, batch: int, rows: int) -> bytes:
+        if self.arrow is not None:
+            ids = pa.array([f"{batch:07d}-{row:05d}" for row in range(rows)])
+            filled = self.arrow.set_column(0, "id", ids)
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, filled.schema) as writer:
+                writer.write_batch(filled)
+            return bytes(sink.getvalue())
+        return (b"%07d" % batch).join(self.parts)
+
+
+def table(rows: int) -> pa.RecordBatch:
+    """One batch of events as Arrow."""
+    rng = np.random.default_rng(7)
+    columns: dict[str, pa.Array] = {
+        "id": pa.array([""] * rows),
+        "ts": pa.array(
+            [START + timedelta(seconds=i) for i in range(rows)], pa.timestamp("us", tz="UTC")
+        ),
+        "domain": pa.array([f"D{i % 5}" for i in range(rows)]),
+        "version": pa.array(["3"] * rows),
+        "score": pa.array(rng.random(rows).round(4)),
+        "baseline_score": pa.array(rng.random(rows).round(4)),
+    }
+    for name in NUMERIC:
+        values = rng.normal(size=rows).round(3)
+        columns[name] = pa.array(values, mask=rng.random(rows) < 0.02)
+    for i, name in enumerate(CATEGORICAL):
+        codes = rng.integers(0, 10 + 20 * i, rows)
+        columns[name] = pa.array([f"v{code}" for code in codes])
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def json_template(rows: int) -> Template:
+    import msgspec
+
+    mark = "@@"
+    events = []
+    for i, row in enumerate(table(rows).to_pylist()):
+        features = {name: row[name] for name in NUMERIC + CATEGORICAL}
+        head = {name: row[name] for name in ("domain", "version", "score", "baseline_score")}
+        ts = row["ts"].isoformat().replace("+00:00", "Z")
+        events.append({"id": f"{mark}-{i:05d}", "ts": ts, **head, "features": features})
+    whole = msgspec.json.encode({"model": MODEL, "events": events})
+    return Template("application/json", tuple(whole.split(mark.encode())))
+
+
+def arrow_template(rows: int) -> Template:
+    return Template("application/vnd.apache.arrow.stream", (), table(rows))
+
+
+@dataclass(slots=True)
+class Result:
+    name: str
+    events: int
+    seconds: float
+    waits_s: list[float]
+    body_bytes: int
+    rss_mb: tuple[float, float]
+    client_cpu: float
+    server_cpu: float
+
+
+async def _reply(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    head = await reader.readuntil(b"\r\n\r\n")
+    status = int(head[9:12])
+    lower = head.lower()
+    at = lower.index(b"content-length:") + 15
+    length = int(lower[at : lower.index(b"\r\n", at)])
+    return status, await reader.readexactly(length)
+
+
+async def _worker(
+    port: int, template: Template, rows: int, batches: Iterator[int], until: float, result: Result
+) -> None:
+    """One connection: send a batch, wait for its commit, send the next."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    while time.monotonic() < until:
+        body = template.body(next(batches), rows)
+        sent = time.monotonic()
+        writer.write(
+            f"POST /v1/events?model={MODEL} HTTP/1.1\r\nHost: localhost\r\n"
+            f"Content-Type: {template.content_type}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        )
+        writer.write(body)
+        await writer.drain()
+        status, reply = await _reply(reader)
+        if status != 202 or b'"accepted":%d,' % rows not in reply:
+            raise SystemExit(f"{status}: {reply[:300]!r}")
+        result.waits_s.append(time.monotonic() - sent)
+        result.events += rows
+    writer.close()
+
+
+def _rss_mb(pid: int) -> float:
+    text = Path(f"/proc/{pid}/status").read_text()
+    return int(text.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def measure(
+    name: str, template: Template, rows: int, connections: int, seconds: float, warm_s: float
+) -> Result:
+    """Run a fresh server and send to it for a while."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        probe.close()
+        server = multiprocessing.get_context("spawn").Process(target=serve, args=(port, folder))
+        server.start()
+        assert server.pid is not None
+        try:
+            _wait_for(port)
+            batches = count()
+
+            async def send(length_s: float) -> Result:
+                result = Result(name, 0, 0.0, [], len(template.body(0, rows)), (0, 0), 0, 0)
+                began = time.monotonic()
+                await asyncio.gather(
+                    *(
+                        _worker(port, template, rows, batches, began + length_s, result)
+                        for _ in range(connections)
+                    )
+                )
+                result.seconds = time.monotonic() - began
+                return result
+
+            asyncio.run(send(warm_s))
+            before = _rss_mb(server.pid), time.process_time(), _cpu_s(server.pid)
+            result = asyncio.run(send(seconds))
+            result.rss_mb = (before[0], _rss_mb(server.pid))
+            result.client_cpu = time.process_time() - before[1]
+            result.server_cpu = _cpu_s(server.pid) - before[2]
+            return result
+        finally:
+            server.terminate()
+            server.join(20)
+
+
+def _wait_for(port: int) -> None:
+    for _ in range(200):
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise SystemExit("the server did not start")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--warm", type=float, default=2.0)
+    parser.add_argument("--connections", type=int, default=8)
+    parser.add_argument("--only", choices=["json", "arrow"])
+    given = parser.parse_args()
+    cases = [
+        ("JSON, 1,000-event POSTs", json_template(1_000), 1_000, "json"),
+        ("Arrow, 5,000-event POSTs", arrow_template(5_000), 5_000, "arrow"),
+    ]
+    heads = (
+        "| case | events/s | p50 ms | p99 ms | MB/s | RSS MB start → end "
+        "| CPU server | client | per CPU-s |"
+    )
+    sys.stdout.write(f"{os.cpu_count()} cores, {given.connections} connections\n\n{heads}\n")
+    sys.stdout.write("|---|---:|---:|---:|---:|---:|---:|---:|---:|\n")
+    for name, template, rows, kind in cases:
+        if given.only not in {None, kind}:
+            continue
+        result = measure(name, template, rows, given.connections, given.seconds, given.warm)
+        p50, p99 = np.percentile(result.waits_s, [50, 99]) * 1e3
+        rate = result.events / result.seconds
+        sys.stdout.write(
+            f"| {name} | {rate:,.0f} | {p50:.0f} | {p99:.0f} "
+            f"| {rate / rows * result.body_bytes / 1e6:.0f} "
+            f"| {result.rss_mb[0]:.0f} → {result.rss_mb[1]:.0f} "
+            f"| {result.server_cpu / result.seconds:.2f} "
+            f"| {result.client_cpu / result.seconds:.2f} "
+            f"| {result.events / (result.server_cpu + result.client_cpu):,.0f} |\n"
+        )
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

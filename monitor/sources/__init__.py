@@ -1,0 +1,1 @@
+"""Pull sources: where rows lie already. One file a kind."""
