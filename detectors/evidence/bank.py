@@ -226,6 +226,9 @@ def prime(bank: Bank, starts_us: IntArray, y: FloatArray, v: FloatArray) -> Bank
     if bank.live:
         msg = "this bank already follows live ticks; start a new one for a new reference"
         raise ValueError(msg)
+    if bank.ticks and not bank.history:
+        msg = "the reference of this bank is complete at 56 days; give all its ticks in one call"
+        raise ValueError(msg)
     starts_us, y, v = checked_ticks(bank, starts_us, y, v)
     if not len(starts_us):
         return bank

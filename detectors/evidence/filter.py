@@ -11,6 +11,9 @@ Evidence is Shiryaev–Roberts wealth with budget injection (see `budget.py`), o
 alternative shift. Everything compiled lives in this file, because a compiled cache notices only
 changes of the file it belongs to.
 
+An account over its threshold waits while the step it estimates is smaller than the practical
+effect: waiting can only lower the number of alarms, so the budget still holds.
+
 While a stream is muted after an alarm its evidence stands still and the clip is 6 sd, so that it
 settles on the new level. An empty tick only predicts.
 """

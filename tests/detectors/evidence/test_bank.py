@@ -245,6 +245,18 @@ def test_ticks_out_of_order_or_of_the_wrong_shape_are_refused() -> None:
         prime(start, starts[[1, 0]], y[:2], v[:2])
 
 
+def test_a_reference_may_come_in_parts_until_its_ticks_are_let_go() -> None:
+    y, v = wandering_streams(np.random.default_rng(18), 70, 2, phi=0.3)
+    starts = starts_of(70, 6 * HOUR_US)
+    bank = start_bank(specs_of(2), tick_us=6 * HOUR_US, budget=BUDGET)
+    parts = prime(prime(bank, starts[:30], y[:30], v[:30]), starts[30:], y[30:], v[30:])
+    assert parts.to_bytes() == primed(y, v).to_bytes()
+    days, w = wandering_streams(np.random.default_rng(18), 70, 2, phi=0.3)
+    whole = primed(days[:60], w[:60], tick_us=DAY_US)
+    with pytest.raises(ValueError, match="all its ticks in one call"):
+        prime(whole, starts_of(70, DAY_US)[60:], days[60:], w[60:])
+
+
 def test_a_first_live_tick_inside_the_reference_follows_it_directly() -> None:
     y, v = wandering_streams(np.random.default_rng(13), 62, 2, phi=0.4)
     starts = starts_of(62, 6 * HOUR_US)
