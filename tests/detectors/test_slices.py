@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from detectors.records import Categories, Window
 from detectors.slices import TOO_SMALL_NAMES, fit_slices, slice_codes, slice_masks
@@ -98,3 +100,18 @@ def test_an_unknown_slicing_column_makes_no_slices() -> None:
     fitted = fit_slices(window(c=["x"] * 60), [("nowhere",)])
     assert fitted.slices == ()
     assert fitted.too_small_count == 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 9_999))
+def test_crosses_with_nulls_and_new_values_are_those_of_a_comparison_row_by_row(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    reference = {name: rng.choice(["x", "y"], 400).tolist() for name in ("a", "b")}
+    fitted = fit_slices(window(**reference), [("a", "b")])
+    choices = np.array(["x", "y", "new", None], dtype=object)
+    current = {name: rng.choice(choices, 40).tolist() for name in ("a", "b")}
+    wanted = [
+        next((at for at, ref in enumerate(fitted.slices) if ref.values == pair), -1)
+        for pair in zip(current["a"], current["b"], strict=True)
+    ]
+    assert slice_codes(window(**current), fitted.slices)[0].tolist() == wanted

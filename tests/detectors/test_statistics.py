@@ -328,3 +328,22 @@ def test_a_rest_too_small_to_stand_alone_joins_the_rarest_group(profile: Profile
     assert len(shares) == 4
     assert shares.sum() == pytest.approx(1.0)
     assert isinstance(profile.columns["rain"], NumericCells)
+
+
+def test_rare_values_in_a_few_rows_are_no_evidence_of_a_moved_mix() -> None:
+    """Two values of 1 % among twenty rows: Pearson's statistic alone would give a mean of 2."""
+    rng = np.random.default_rng(35)
+    shares = [0.98, 0.01, 0.01]
+
+    def column(rows: int) -> Window:
+        codes = rng.choice(3, rows, p=shares).astype(np.int32)
+        return Window(rows=rows, categorical={"c": Categories(codes, ("a", "b", "c"))})
+
+    exact = np.repeat(np.arange(3), [9_800, 100, 100]).astype(np.int32)
+    reference = Window(rows=10_000, categorical={"c": Categories(exact, ("a", "b", "c"))})
+    profile = fit_profile(reference, Schema(Task.BINARY, (ColumnSpec("c", Kind.CATEGORICAL),)))
+    specs = [StreamSpec(Stream("column", "mix", Tier.TICKET, "c"), 1.0, 0.1)]
+    ticks = [summarise(column(20), profile, **SPAN) for _ in range(2_000)]
+    y, v = statistics_of(specs, profile, ticks)
+    chance = np.full(len(y), 1.0 / len(y))
+    assert mean_likelihood_ratio(y[:, 0] / np.sqrt(v[:, 0]), chance) < 1.05
