@@ -96,8 +96,15 @@ def open_database(url: str) -> Database:
     parsed = _parse(url)
     if parsed.get_backend_name() == "sqlite":
         return Database(parsed, _sqlite(parsed, writes=True), _sqlite(parsed, writes=False))
+    # Pools of their own: a writer that holds a lock must never wait for a connection to read
+    # with, while those it keeps waiting hold them all.
     writer = create_engine(parsed, pool_pre_ping=True)
-    reader = writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    reader = create_engine(
+        parsed,
+        pool_pre_ping=True,
+        isolation_level="REPEATABLE READ",
+        execution_options={"postgresql_readonly": True},
+    )
     return Database(parsed, writer, reader)
 
 
@@ -162,7 +169,9 @@ def _sqlite(url: URL, *, writes: bool) -> Engine:
     engine = create_engine(
         url,
         connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
-        **({"pool_size": 1, "max_overflow": 0} if writes else {"pool_size": 8}),
+        **(
+            {"pool_size": 1, "max_overflow": 0} if writes else {"pool_size": 16, "max_overflow": 48}
+        ),
     )
 
     @event.listens_for(engine, "connect")

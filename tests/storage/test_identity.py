@@ -2,7 +2,7 @@ import threading
 
 import numpy as np
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Connection, event, func, select
 
 from detectors.records import DAY_US
 from storage.engine import Database
@@ -67,6 +67,22 @@ def test_a_day_loaded_while_a_transaction_is_open_holds_only_what_is_committed(
         identity.forget()
         assert identity.known(session, *ids(1), np.array([START_US])).all()
     assert not send(identity, events([0]), ids(1)).duplicate.any()
+
+
+def test_a_commit_whose_answer_was_lost_is_looked_up(sqlite: Database) -> None:
+    """The sender is told of a failure and sends again; what did arrive must not count twice."""
+    identity = known_model(sqlite)
+    send(identity, events([0]), ids(1))
+
+    def commit_and_fall_silent(connection: Connection) -> None:
+        connection.exec_driver_sql("COMMIT")
+        raise ConnectionError
+
+    event.listen(sqlite.writer, "commit", commit_and_fall_silent)
+    with pytest.raises(ConnectionError):
+        send(identity, events([1]), ids(2))
+    event.remove(sqlite.writer, "commit", commit_and_fall_silent)
+    assert send(identity, events([1, 2]), ids(2, 3)).duplicate.tolist() == [True, False]
 
 
 @pytest.mark.postgres
