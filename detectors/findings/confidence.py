@@ -1,4 +1,11 @@
-"""How often a named mode is right: precision over injected faults with a flat prior."""
+"""How often a named mode is right: precision over injected faults with a flat prior.
+
+Measured by `benchmarks/faults/confusion.py` with its default settings: 175 windows of 3,000 rows of
+two real tables with one fault each, 94 % named rightly; the table in `benchmarks/faults/README.md`.
+With a handful of wrong answers a mode, a share is known to about .05, and no entry claims more
+than .97. The mix of causes in service is not flat, and faults may come together: read it as
+"which diagnoses deserve a second look", not as a probability.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +13,27 @@ from detectors.findings.contrasts import Contrasts
 from detectors.records import Mode, State
 
 LABELLED = {
-    Mode.FEATURE_ABSENT: 0.95,
-    Mode.SCHEMA_MISMATCH: 0.87,
-    Mode.PRIOR_SHIFT: 0.95,
-    Mode.LABEL_SEMANTICS: 0.87,
-    Mode.CONCEPT_SHIFT: 0.87,
-    Mode.COVARIATE_SHIFT: 0.95,
-    Mode.MISCALIBRATION: 0.95,
-    Mode.BENIGN: 0.95,
-    Mode.NONE: 0.95,
+    Mode.FEATURE_ABSENT: 0.97,
+    Mode.SCHEMA_MISMATCH: 0.83,
+    Mode.PRIOR_SHIFT: 0.97,
+    Mode.LABEL_SEMANTICS: 0.88,
+    Mode.CONCEPT_SHIFT: 0.92,
+    Mode.COVARIATE_SHIFT: 0.97,
+    Mode.MISCALIBRATION: 0.94,
+    Mode.BENIGN: 0.93,
+    Mode.NONE: 0.97,
 }
 UNLABELLED = {
-    Mode.FEATURE_ABSENT: 0.95,
-    Mode.SCHEMA_MISMATCH: 0.87,
-    Mode.MISCALIBRATION: 0.9,
-    Mode.COVARIATE_SHIFT: 0.4,
-    Mode.BENIGN: 0.4,
+    Mode.FEATURE_ABSENT: 0.97,
+    Mode.SCHEMA_MISMATCH: 0.83,
+    Mode.MISCALIBRATION: 0.97,
+    Mode.COVARIATE_SHIFT: 0.34,
+    Mode.BENIGN: 0.72,
 }
+"""Without labels, moved scores are as often a prior shift or harmless as a covariate shift."""
 UNSURE_MISMATCH = 0.5
 """Only checks that a person should look at first, such as an offset of a whole column."""
-NOT_MEASURED = {
+NOT_MEASURED = {  # decided by evidence from outside the two windows; engineering values
     Mode.PIPELINE_FAULT: 0.8,
     Mode.FORGETTING: 0.8,
     Mode.EMBEDDING: 0.8,
@@ -41,4 +49,4 @@ def confidence_in(mode: Mode, contrasts: Contrasts) -> float:
     if mode is Mode.SCHEMA_MISMATCH and all(c.state is State.WATCH for c in contrasts.mismatched):
         return UNSURE_MISMATCH
     table = LABELLED if contrasts.has_labels else UNLABELLED
-    return table.get(mode, 0.5)
+    return table[mode]
