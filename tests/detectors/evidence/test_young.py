@@ -145,3 +145,20 @@ def test_a_fleet_lends_its_memory_and_its_seasons() -> None:
     assert fleet_prior([lent]) is None
     with pytest.raises(ValueError, match="fleet prior of 21600000000 us"):
         start_bank(specs_of(2), tick_us=HOUR_US, budget=Budget(), prior=prior)
+
+
+def test_evidence_and_muting_outlive_a_fit() -> None:
+    y, v = wandering_streams(np.random.default_rng(27), 56, 2, phi=0.0, sd=0.0)
+    y[46:, 0] += 2.0
+    bank = start_bank(specs_of(2, Tier.TICKET), tick_us=6 * HOUR_US, budget=Budget())
+    starts = starts_of(56, 6 * HOUR_US)
+    before, alarms = advance_block(bank, starts[:55], y[:55], v[:55])
+    ((tick, alarm),) = alarms
+    after, _ = advance_block(before, starts[55:], y[55:], v[55:])
+    assert before.state is not None
+    assert after.state is not None
+    assert after.phi_weights is not before.phi_weights, "a fit was due at 14 days"
+    assert alarm.stream == 0
+    assert after.state.muted_until.tolist() == [int(starts[tick]) + 7 * DAY_US, -1]
+    assert 0 < after.state.wealth[1].sum() < before.state.wealth[1].sum() + 6 * 14
+    assert after.state.wealth[0].sum() == 0.0
