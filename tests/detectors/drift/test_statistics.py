@@ -87,6 +87,17 @@ def test_weights_count_like_repeated_rows() -> None:
     assert weighted.variances == pytest.approx(repeated.variances)
 
 
+def test_the_potential_has_the_variance_of_its_definition() -> None:
+    """Its slope is the sign of F - G, which changes twice when one sample is wider and shifted."""
+    rng = np.random.default_rng(11)
+    a, b = np.sort(rng.normal(size=80)), np.sort(rng.normal(0.2, 2, size=50))
+    grid = np.sort(np.concatenate([a, b]))
+    sign = [np.sign(np.mean(a <= x) - np.mean(b <= x)) for x in grid[:-1]]
+    potential = np.concatenate([[0.0], np.cumsum(sign * np.diff(grid))])
+    expected = [np.var(np.interp(sample, grid, potential)) for sample in (a, b)]
+    assert sweep(a, b).variances == pytest.approx(expected)
+
+
 @pytest.mark.parametrize(("n", "m"), [(7, 6), (20, 20), (100, 100), (13, 400), (1, 9)])
 def test_small_samples_get_the_exact_p_value_of_scipy(n: int, m: int) -> None:
     rng = np.random.default_rng(n * m)
