@@ -11,10 +11,11 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from detectors.records import Categories, Window, to_us
+from detectors.records import HOUR_US, Categories, Window, to_us
 from monitor.batches import EventBatch, LabelBatch
 from monitor.ids import hash_texts
 from monitor.ingest import Ingest, ModelIngest, OverloadedError, Receipt, StoppingError
+from monitor.sampling import Sampling
 from storage.deployments import UnknownModelError
 from storage.engine import Database
 from storage.tables import SegmentRow
@@ -178,6 +179,21 @@ def test_a_caller_who_gave_up_is_left_out(tmp_path: Path) -> None:
         assert stays.result(10).accepted == 1
         assert segments(database) == [1]
         assert ingest.stop()
+
+
+def test_floors_are_remembered_between_groups(tmp_path: Path) -> None:
+    settings = ModelIngest(sampling=Sampling(rate=0.01, floor_rows=50))
+    with new_database(tmp_path, "m") as database:
+        ingest = Ingest(database, FixedClock(), lambda _: settings)
+        ingest.start()
+        kept = []
+        for tick in range(2):
+            names = [f"e{tick}-{i}" for i in range(40)]
+            sent = batch(*names, ts_us=to_us(NOW) + tick * HOUR_US)
+            kept.append(ingest.submit_events(sent).result(10).accepted)
+        assert ingest.stop()
+    assert kept[0] < 10
+    assert kept[1] == 40, "the tick before had fewer rows than the floor"
 
 
 def test_repeats_are_recognised_after_a_restart(tmp_path: Path) -> None:

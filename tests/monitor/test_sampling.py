@@ -89,6 +89,17 @@ def test_thresholds_come_from_the_tick_before_and_not_from_the_rows_own() -> Non
     assert weight == pytest.approx(1.0), "a slice that had no rows keeps all"
 
 
+def test_a_tick_counts_all_its_batches() -> None:
+    sampling = Sampling(rate=0.01, floor_rows=100)
+    state = SamplerState()
+    hi, _ = hash_texts("m", ids(500))
+    for _ in range(2):
+        _, _, state = sample(window(500, tick=0), hi, sampling, state)
+    _, weight, _ = sample(window(500, tick=1), hi, sampling, state)
+
+    assert weight == pytest.approx(10.0), "100 of 2 x 500"
+
+
 def test_where_nothing_is_sampled_there_are_no_weights() -> None:
     hi, _ = hash_texts("m", ids(5))
     keep, weight, _ = sample(window(5), hi, Sampling(), SamplerState())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import sqlite3
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from detectors.records import ColumnSpec, Kind, Schema, Task
+from detectors.records import ColumnSpec, Kind, Schema, Task, Window
 from monitor.api.limits import IngestLimits
+from monitor.batches import EventBatch, no_hashes
 from monitor.ingest import ModelIngest
 from monitor.sampling import Sampling
 from storage.deployments import list_deployments
@@ -490,6 +492,33 @@ def test_a_category_with_very_many_values_is_kept(service: Service) -> None:
 
     assert counts(reply) == expected(accepted=20_000)
     assert len(service.stored().categorical["job"].values) == 20_000
+
+
+def test_overload_and_stopping_are_503_with_retry_after(tmp_path: Path) -> None:
+    with serving(tmp_path, start=False, max_batches=1) as service:
+        window = Window(rows=0, ts_us=np.empty(0, np.int64))
+        waiting = EventBatch("m", window, no_hashes(), no_hashes())
+        service.ingest.submit_events(waiting)
+        full = service.post([event(1)])
+        assert service.ingest.stop()
+        stopping = service.post([event(1)])
+
+        for reply in (full, stopping):
+            assert reply.status_code == 503
+            assert reply.headers["retry-after"] == "1"
+            assert "again" in reply.json()["hint"]
+
+
+def test_a_database_that_fails_is_503_and_the_batch_may_be_sent_again(service: Service) -> None:
+    with sqlite3.connect(service.database.path or "", isolation_level=None) as other:
+        other.execute("ALTER TABLE segments RENAME TO gone")
+        failed = service.post([event(1)])
+        other.execute("ALTER TABLE gone RENAME TO segments")
+        again = service.post([event(1)])
+    other.close()
+
+    assert failed.status_code == 503
+    assert counts(again) == expected(accepted=1)
 
 
 def test_the_routes_are_described(service: Service) -> None:

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -271,13 +272,20 @@ def test_rows_that_share_the_last_watermark_are_not_lost(
     assert pull(service, source).accepted == 3
 
 
-@pytest.mark.parametrize("same", [1, 3, 12])
+STRICT_FILTER = "SELECT * FROM log WHERE n > :watermark"
+
+
+@pytest.mark.parametrize(
+    ("same", "query"),
+    [(1, "SELECT * FROM log"), (3, STRICT_FILTER), (12, "SELECT * FROM log")],
+)
 def test_stopping_after_any_portion_loses_and_doubles_nothing(
     service: Service,
     tmp_path: Path,
     log: sqlite3.Connection,
     monkeypatch: pytest.MonkeyPatch,
     same: int,
+    query: str,
 ) -> None:
     """`same` rows share a watermark, in portions of 4; reading stops after one portion a time."""
     monkeypatch.setattr(sql_module, "PORTION_ROWS", 4)
@@ -285,12 +293,12 @@ def test_stopping_after_any_portion_loses_and_doubles_nothing(
 
     class OnePortion(SqlSource):
         def read(self, position: Any, now: Any) -> Iterator[Any]:
-            yield next(super().read(position, now))
+            yield from islice(super().read(position, now), 1)
 
     url = f"sqlite:///{tmp_path / 'log.db'}"
     for _ in range(12):
-        pull(service, OnePortion(url, "SELECT * FROM log", "n"))
-    pull(service, sql_source(tmp_path))
+        pull(service, OnePortion(url, query, "n", start=-1))
+    pull(service, sql_source(tmp_path, query, start=-1))
 
     assert sorted(service.stored().numeric["age"].tolist()) == list(range(30))
 
