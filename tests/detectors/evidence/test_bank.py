@@ -317,6 +317,19 @@ def test_ticks_of_rows_promise_no_rate_in_time() -> None:
     assert [alarm.stream for _, alarm in alarms] == [1]
 
 
+def test_ticks_of_rows_count_on_whether_given_one_by_one_or_in_blocks() -> None:
+    y, v = wandering_streams(np.random.default_rng(19), 180, 1, phi=0.0)
+    y[125:] += np.where(np.arange(55) // 3 % 2 == 0, 3.0, -3.0)[:, None]
+    bank = start_bank(specs_of(1), tick_us=0, budget=BUDGET)
+    starts = np.full(180, MONDAY_US)
+    bank = prime(bank, starts[:120], y[:120], v[:120])
+    first, together = advance_block(bank, starts[120:], y[120:], v[120:])
+    second, apart = one_by_one(bank, starts[120:], y[120:], v[120:])
+    assert list(together) == apart
+    assert len(together) >= 2, "a muted stream has to wake again"
+    assert first.to_bytes() == second.to_bytes()
+
+
 def test_a_standing_doubt_is_said() -> None:
     y, v = wandering_streams(np.random.default_rng(17), 80, 1, phi=0.0)
     bank = start_bank(
