@@ -34,7 +34,7 @@ from monitor.watch import DIAGNOSIS_ROWS, Watch, sample_rows
 
 CURRENT_US = 14 * DAY_US
 CURRENT_ROWS = 5_000
-FOLLOW_UP_US = (1 * DAY_US, 3 * DAY_US, 7 * DAY_US, 14 * DAY_US)
+FOLLOW_UP_US = (1 * DAY_US, 3 * DAY_US, 7 * DAY_US)
 PAGE_AGAIN_US = DAY_US
 TICKET_AGAIN_US = 7 * DAY_US
 SURE = 0.6
@@ -184,7 +184,7 @@ def _worth_diagnosing(
     progress: Progress, findings: Sequence[Finding], ledger: Ledger, now_us: int
 ) -> bool:
     """A diagnosis reads thousands of rows; further alarms of a known incident need no new one."""
-    if progress.diagnosed_us is None or any(f.kind in {"schema", "verdict"} for f in findings):
+    if progress.diagnosed_us is None or any(f.kind == "verdict" for f in findings):
         return True
     since_us = now_us - progress.diagnosed_us
     if any(finding.tier is Tier.PAGE for finding in findings):
@@ -269,7 +269,8 @@ def _version_changed(current: Window) -> bool:
 
 def _schedule_follow_up(progress: Progress, decision: Decision, now_us: int) -> None:
     for incident in decision.incidents:
-        if incident.is_open and incident.id not in progress.follow_up_us:
+        unsure = incident.mode is Mode.UNDETERMINED or incident.tier is Tier.PAGE
+        if incident.is_open and unsure and incident.id not in progress.follow_up_us:
             progress.follow_up_us[incident.id] = now_us + FOLLOW_UP_US[0]
 
 
@@ -297,6 +298,8 @@ def _follow_up(
         current = current_rows(watch, rows, to_us(incident.onset), now_us)
         reference = reference_rows(watch, progress, rows)
         diagnosis = _diagnose(watch, progress, [again], current, verdict, reference=reference)
+        if diagnosis.evidence:
+            again = replace(again, detail=diagnosis.evidence[0])
         named = diagnosis.mode not in {Mode.NONE, Mode.UNDETERMINED, incident.mode}
         if not named or (incident.mode is not Mode.UNDETERMINED and diagnosis.confidence < SURE):
             continue
@@ -321,7 +324,7 @@ def _restated(incident: Incident, now_us: int) -> Finding:
         stream=incident.streams[0] if incident.streams else "",
         tier=incident.tier,
         evidence=incident.peak,
-        detail=f"looked at again with more rows: {incident.headline}",
+        detail="looked at again with more rows",
     )
 
 

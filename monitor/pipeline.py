@@ -27,7 +27,7 @@ from detectors.records import (
     Window,
     to_datetime,
 )
-from detectors.schema.ticks import tick_checks
+from detectors.schema.ticks import learn_runs, tick_checks
 from detectors.streams import effect_words, statistics
 from detectors.summary import TickSummary, merge_summaries, summarise, summarise_labels
 from monitor.progress import Progress, TickClock, reference_level
@@ -65,16 +65,18 @@ class Evaluation:
 
 def open_progress(watch: Watch, reference: Window | None) -> Progress:
     """Run both clocks through the reference. `reference` None or without times starts young."""
+    features = _summaries(watch, "feature", reference)
+    labels = _summaries(watch, "label", reference)
     return Progress(
-        feature=_open_clock(watch, "feature", reference),
-        label=_open_clock(watch, "label", reference),
+        feature=_open_clock(watch, "feature", features),
+        label=_open_clock(watch, "label", labels),
+        schema_memory=learn_runs(watch.profile, features),
     )
 
 
-def _open_clock(watch: Watch, name: ClockName, reference: Window | None) -> TickClock:
+def _open_clock(watch: Watch, name: ClockName, base: Sequence[TickSummary]) -> TickClock:
     """A clock primed with reference ticks, its tick chosen by back-test unless it is set."""
     specs = watch.feature_specs if name == "feature" else watch.label_specs
-    base = _summaries(watch, name, reference)
     tick_us, why_not = watch.settings.tick_us, ""
     vectors: dict[int, tuple[IntArray, FloatArray, FloatArray]] = {}
     if tick_us is None:
@@ -98,8 +100,7 @@ def _open_clock(watch: Watch, name: ClockName, reference: Window | None) -> Tick
     )
     if len(starts):
         bank = prime(bank, starts, y, v)
-    clock = TickClock(bank=bank, tick_us=tick_us, level=reference_level(y, v))
-    return clock
+    return TickClock(bank=bank, tick_us=tick_us, level=reference_level(y, v))
 
 
 def _summaries(watch: Watch, name: ClockName, reference: Window | None) -> list[TickSummary]:

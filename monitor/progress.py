@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,7 +67,7 @@ class Progress:
 
     feature: TickClock
     label: TickClock
-    schema_memory: Any = None
+    schema_memory: Mapping[str, Any] = field(default_factory=dict)
     named: dict[str, Any] = field(default_factory=dict)
     evaluated_until_us: int | None = None
     first_live_us: int | None = None
@@ -76,6 +77,12 @@ class Progress:
     pages: int = 0
     tickets: int = 0
     cohort_days: list[TickSummary] = field(default_factory=list)
+
+    def schema_is_ill(self, stream: str) -> bool:
+        """Whether a deterministic check ("schema.missing:age") still finds what it found."""
+        check, _, column = stream.removeprefix("schema.").partition(":")
+        fired = self.schema_memory.get(column, {}).get("fired", {})
+        return check in fired and fired[check] is None
 
     def to_bytes(self) -> bytes:
         """The checkpoint, without cohort days: those are kept as summaries of their own."""

@@ -188,6 +188,7 @@ def replay_domain(
         settings = replace(settings, tick_us=HOUR_US, label_delay_us=0)
     assert rows.ts_us is not None
     rows = rows.take(np.argsort(rows.ts_us, kind="stable"))
+    assert rows.ts_us is not None
     since_us, until_us = int(rows.ts_us[0]), int(rows.ts_us[-1]) + 1
     if settings.review_us is None:
         settings = replace(settings, review_us=max(until_us - since_us, DAY_US))
@@ -199,7 +200,8 @@ def replay_domain(
         own_reference=reference is not None,
     )
     progress = open_progress(watch, reference)
-    source, ledger, findings = FileRows(rows), Ledger(), []
+    source, ledger = FileRows(rows), Ledger()
+    findings: list[Finding] = []
     ticks = 0
     for evaluation in evaluate(watch, progress, source, watermark_us=until_us, flush=True):
         step = judge(watch, progress, evaluation, source, ledger, alerts=AlertSettings())

@@ -163,10 +163,11 @@ class Runner:
         """At most INSTANTS_A_SAVE steps, and whether the watermark is reached."""
         watch, progress = held.watch, held.progress
         ledger = self._ledger(watch.deployment)
-        steps: list[Step] = []
         evaluations = evaluate(watch, progress, rows, watermark_us=watermark_us, flush=flush)
-        for evaluation in islice(evaluations, INSTANTS_A_SAVE):
-            steps.append(judge(watch, progress, evaluation, rows, ledger, alerts=self.alerts))
+        steps = [
+            judge(watch, progress, evaluation, rows, ledger, alerts=self.alerts)
+            for evaluation in islice(evaluations, INSTANTS_A_SAVE)
+        ]
         return steps, len(steps) < INSTANTS_A_SAVE
 
     def _ledger(self, deployment: Deployment) -> Ledger:

@@ -6,6 +6,7 @@ Arrow column at a time is turned into NumPy, so a file costs little more than it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from monitor.errors import InputError, UsageError, shortened
 from monitor.roles import ROLE_NAMES, Roles, check_names, infer_roles
 
 MAX_COLUMNS = 2_000
+_PANDAS_INDEX = re.compile(r"^__index_level_\d+__$")
 _EPOCH_UNITS = ((1e8, 1e11, 1_000_000), (1e11, 1e14, 1_000), (1e14, 1e17, 1))
 
 
@@ -232,6 +234,9 @@ def _features(
     for name in arrow.column_names:
         # A column that both plays a role and is named as a feature or slice stays a feature.
         wanted = name in roles.numeric or name in roles.categorical
+        if _PANDAS_INDEX.match(name) and not wanted:
+            notes.append(f"ignored {name}: a row index that pandas wrote along")
+            continue
         sliced = any(name in names for names in roles.slices)
         if (name in taken and not (wanted or sliced)) or (like is not None and name not in known):
             continue
@@ -418,7 +423,9 @@ def _as_text(values: pa.Array) -> pa.Array:
     """Category values as text; whole floats lose their '.0' so that 3.0 and 3 are one value."""
     if pa.types.is_floating(values.type):
         finite = values.to_numpy(zero_copy_only=False)
-        return pa.array([f"{value:g}" if abs(value) < 1e15 else repr(value) for value in finite])
+        return pa.array(
+            [str(int(value)) if value.is_integer() else repr(value) for value in finite.tolist()]
+        )
     return values.cast(pa.string())
 
 

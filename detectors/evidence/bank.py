@@ -124,7 +124,15 @@ class Bank:
 
     @property
     def why_not(self) -> str:
-        """Why the budget is not promised, in words; empty where it is."""
+        """Why the budget of pages is not promised, in words; empty where it is."""
+        return "; ".join(self._doubts(Tier.PAGE))
+
+    @property
+    def why_not_tickets(self) -> str:
+        """Why the budget of tickets is not promised, in words; empty where it is."""
+        return "; ".join(self._doubts(Tier.TICKET))
+
+    def _doubts(self, tier: Tier) -> list[str]:
         doubts = []
         if self.row_ticks:
             doubts.append("ticks are row counts, so no rate in time can be promised")
@@ -133,14 +141,15 @@ class Bank:
             doubts.append(f"only {days:.1f} days of event time so far; the budget needs 14")
         if self.standing_doubt:
             doubts.append(self.standing_doubt)
-        wandering = self.wandering
+        of_tier = np.array([spec.stream.tier is tier for spec in self.specs], np.bool_)
+        wandering = self.wandering & of_tier
         if wandering.any():
             doubts.append(
                 f"the reference is too short or the series wanders: {int(wandering.sum())} of "
-                f"{len(self.specs)} streams remember more than {WANDERING_PHI:.2f} from tick to "
-                "tick; use a longer tick or a longer reference"
+                f"{int(of_tier.sum())} {tier.value} streams remember more than "
+                f"{WANDERING_PHI:.2f} from tick to tick; use a longer tick or a longer reference"
             )
-        return "; ".join(doubts)
+        return doubts
 
     @property
     def wandering(self) -> BoolArray:

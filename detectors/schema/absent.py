@@ -10,6 +10,9 @@ REFERENCE_BELOW = 0.95
 CURRENT_FROM = 0.99
 """At .9 natural cases would be dropped: in many columns nine rows in ten are alike."""
 
+FILLED_FROM = 0.1
+"""A column that was nearly always null before cannot be said to have gone."""
+
 MIN_ROWS = 30
 CHANCE = 1e-3
 
@@ -18,7 +21,8 @@ def check_absent(pair: Pair) -> SchemaCheck | None:
     before, now = pair.reference, pair.current
     if now.rows < MIN_ROWS or before.rows < MIN_ROWS:
         return None
-    if _emptied(before.null_share, now.null_share, now.rows):
+    once_filled = before.null_share <= 1.0 - FILLED_FROM
+    if once_filled and _emptied(before.null_share, now.null_share, now.rows):
         what = f"null in {100 * now.null_share:.3g} % of rows"
         was = f"{100 * before.null_share:.3g} % in the reference"
         strength = now.null_share - before.null_share

@@ -22,6 +22,7 @@ from detectors.schema.parent import check_parent
 from detectors.schema.profiles import fields_of, profile
 from detectors.schema.rename import check_rename
 from detectors.schema.retyped import check_retyped
+from detectors.schema.stretches import is_usual
 from detectors.schema.swap import check_swap
 from detectors.schema.unit import check_unit
 from detectors.schema.zero_fill import check_zero_fill
@@ -71,6 +72,7 @@ def check_schema(
         if pair.kind is Kind.NUMERIC:
             found.extend(c for c in (check_unit(pair), check_zero_fill(pair)) if c is not None)
     found.extend(_by_profile([p for p in whole if p.kind is Kind.CATEGORICAL], before, now, schema))
+    found = [check for check in found if not is_usual(check, reference, current)]
     order = {column.name: place for place, column in enumerate(schema.columns)}
     weight = importance or {}
     return tuple(

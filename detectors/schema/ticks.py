@@ -1,13 +1,14 @@
 """Deterministic checks on the cells of a tick: missing, retyped, all null, constant, cardinality.
 
 Each is a run of rows without a counterexample, so memory is a few counters a column. A run must
-be 50 rows long, and longer where the reference itself has such runs. A check speaks once per
-column, and again only after the column has been healthy for a day of event time.
+be 50 rows long, and twice as long as the longest one the reference itself has (`learn_runs`):
+the rows of a tick share their hour and their weather, so chance alone makes long runs. A check
+speaks once per column, and again only after the column has been healthy for a day of event time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from detectors.schema.pairs import CERTAIN
 from detectors.summary import Profile, TickSummary
 
 MIN_ROWS = 50
+USUAL_RUNS = 2
 REARM_US = DAY_US
 CARDINALITY_RATIO = 3.0
 CARDINALITY_LEAST = 6.0
@@ -44,6 +46,8 @@ class _Runs:
     filled: int = 0
     filled_since_us: int = 0
     fired: dict[str, int | None] = field(default_factory=dict)
+    usual: dict[str, int] = field(default_factory=dict)
+    usual_kinds: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,30 @@ class _Verdict:
     certain: bool = False
     detail: str = ""
     onset_us: int = 0
+
+
+def learn_runs(profile: Profile, summaries: Iterable[TickSummary]) -> Memory:
+    """The memory to start live ticks with: what runs the reference's own ticks have."""
+    learnt: dict[str, Any] = {}
+    for summary in summaries:
+        if not summary.rows:
+            continue
+        for name in profile.columns:
+            if _always_null(profile, name) or name not in summary.columns:
+                continue
+            runs = _Runs(**learnt[name]) if name in learnt else _Runs()
+            kinds = _kinds_ratio(profile, name, summary)
+            runs, _ = _judge(profile, name, summary, runs)
+            usual = dict(runs.usual)
+            for check, rows in runs.rows.items():
+                usual[check] = max(usual.get(check, 0), rows)
+            seen = [*runs.usual_kinds, *([] if kinds is None else [kinds])]
+            extremes = [min(seen), max(seen)] if seen else []
+            learnt[name] = asdict(replace(runs, usual=usual, usual_kinds=extremes))
+    return {
+        name: asdict(_Runs(usual=runs["usual"], usual_kinds=runs["usual_kinds"]))
+        for name, runs in learnt.items()
+    }
 
 
 def tick_checks(
@@ -106,7 +134,8 @@ def _judge(
         CONSTANT: _constant(runs, profile, name, before),
     }
     if runs.filled >= MIN_ROWS:
-        verdicts[CARDINALITY] = _cardinality(runs, before)
+        if not any(_is_wide(profile.columns[name], cell) for cell in runs.cells):
+            verdicts[CARDINALITY] = _cardinality(runs, before)
         runs = replace(runs, cells=[], filled=0)
     return runs, verdicts
 
@@ -146,9 +175,10 @@ def _long_run(runs: _Runs, check: str, words: str, usual: float) -> _Verdict:
     rows = runs.rows.get(check, 0)
     if not rows:
         return _Verdict(unhealthy=False)
+    longest = USUAL_RUNS * runs.usual.get(check, 0)
     return _Verdict(
         unhealthy=True,
-        certain=rows >= MIN_ROWS and usual**rows <= CERTAIN,
+        certain=rows >= max(MIN_ROWS, longest) and usual**rows <= CERTAIN,
         detail=f"{words}, {rows:,} rows in a row",
         onset_us=runs.since_us[check],
     )
@@ -178,19 +208,37 @@ def _is_wide(cells: Cells, cell: int) -> bool:
 
 def _cardinality(runs: _Runs, before: FloatArray) -> _Verdict:
     """Cells met by the last rows against those that as many rows of the reference would meet."""
-    shares = before.copy()
-    shares[NULL] = 0.0
-    shares /= shares.sum()
-    expected = float(np.sum(1.0 - (1.0 - shares) ** runs.filled))
+    expected = _kinds_expected(before, runs.filled)
     seen = len(runs.cells)
-    fewer = expected >= CARDINALITY_RATIO * seen and expected >= CARDINALITY_LEAST and seen > 1
-    unhealthy = fewer or seen >= CARDINALITY_RATIO * expected
+    least, most = runs.usual_kinds or [1.0, 1.0]
+    ratio = seen / expected
+    fewer = ratio <= min(1.0, least) / CARDINALITY_RATIO and expected >= CARDINALITY_LEAST
+    unhealthy = (fewer and seen > 1) or ratio >= max(1.0, most) * CARDINALITY_RATIO
     return _Verdict(
         unhealthy=unhealthy,
         certain=unhealthy,
         detail=f"takes {seen} kinds of value in {runs.filled:,} rows; {expected:.0f} are usual",
         onset_us=runs.filled_since_us,
     )
+
+
+def _kinds_expected(before: FloatArray, filled: int) -> float:
+    """Kinds of value that many independent rows of the reference would meet."""
+    shares = before.copy()
+    shares[NULL] = 0.0
+    shares /= shares.sum()
+    return float(np.sum(1.0 - (1.0 - shares) ** filled))
+
+
+def _kinds_ratio(profile: Profile, name: str, summary: TickSummary) -> float | None:
+    """Kinds of value a tick met over what independent rows would meet; None without values."""
+    counts, before = summary.columns[name][0], profile.counts[name][0]
+    mass, total = float(counts.sum() - counts[NULL]), float(counts.sum())
+    filled = round(summary.rows * mass / total) if total > 0 else 0
+    if filled < MIN_ROWS:
+        return None
+    met = int((counts > 0).sum()) - int(counts[NULL] > 0)
+    return met / _kinds_expected(before, filled)
 
 
 def _rearmed(

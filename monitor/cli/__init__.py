@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import click
@@ -78,6 +79,8 @@ def main() -> None:
     0 fine, 1 failure, 2 usage, 4 not allowed; with --exit-code also 3 drift or harm found
     and 5 too little data.
     """
+    # Fits here are small: OpenMP threads that wait for each other cost more than they bring.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.Abort:

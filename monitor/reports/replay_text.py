@@ -23,14 +23,16 @@ def print_replay(result: Replay, console: Console) -> None:
     """Print everything; file content is shown as text and never read as markup."""
     for domain in result.domains:
         _domain(domain, console)
-    table = Table(title=f"Budget: {budget_words(result.settings.budget)} per deployment")
-    table.add_column("domain")
+    table = Table(
+        title=f"Budget: {budget_words(result.settings.budget)} per deployment", expand=True
+    )
+    table.add_column("domain", no_wrap=True)
     table.add_column("days", justify="right")
     table.add_column("pages", justify="right")
     table.add_column("tickets", justify="right")
     table.add_column("spent", justify="right")
     table.add_column("tick")
-    table.add_column("promised?")
+    table.add_column("promised?", ratio=1)
     for domain in result.domains:
         budget = budget_json(domain, result.settings)
         table.add_row(
@@ -67,7 +69,11 @@ def _domain(domain: DomainReplay, console: Console) -> None:
         console.print(line)
         closed = "" if incident.closed_at is None else f", resolved {incident.closed_at:%Y-%m-%d}"
         console.print(
-            Text(f"         {incident.alarms} alarms{'' if by_rows else closed}", style="dim")
+            Text(
+                f"         {incident.alarms} alarm{'' if incident.alarms == 1 else 's'}"
+                f"{'' if by_rows else closed}",
+                style="dim",
+            )
         )
         if paging:
             for sentence in incident.evidence[:3]:
