@@ -25,7 +25,7 @@ from monitor.batches import EventBatch, LabelBatch, Refused
 from monitor.clock import Clock
 from monitor.errors import KedgeError
 from monitor.sampling import SamplerState, Sampling, kept, sample
-from storage.deployments import latest_event_us, lock_model
+from storage.deployments import closed_until_us, latest_event_us, lock_model
 from storage.engine import Database
 from storage.identity import Identity
 from storage.inbox import append_events
@@ -257,6 +257,7 @@ class Ingest:
         sampler = memory.sampler
         lock_model(session, model)
         latest = latest_event_us(session, model)
+        closed = closed_until_us(session, model)
         kept_batches: list[EventBatch] = []
         late: list[BoolArray] = []
         for task in tasks:
@@ -272,6 +273,8 @@ class Ingest:
             ts_us = np.empty(0, np.int64) if ts_us is None else ts_us
             # Late by what had been accepted before this batch: rows of one batch stand together.
             watermark = None if latest is None else latest - settings.lateness_us
+            if closed is not None:
+                watermark = closed if watermark is None else max(watermark, closed)
             late.append(np.zeros(batch.rows, np.bool_) if watermark is None else ts_us < watermark)
             if batch.rows:
                 latest = max(latest if latest is not None else int(ts_us[0]), int(ts_us.max()))

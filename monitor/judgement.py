@@ -25,7 +25,7 @@ from detectors.records import (
     to_datetime,
     to_us,
 )
-from detectors.summary import transfer_sums
+from detectors.summary import TickSummary, transfer_sums
 from detectors.transfer.slices import slice_verdicts
 from detectors.transfer.verdict import transfer_verdict
 from monitor.pipeline import Evaluation, RowSource
@@ -89,7 +89,7 @@ def judge(
     findings = list(evaluation.findings)
     verdict: TransferVerdict | None = None
     if evaluation.cohort_day_closed and watch.schema.has_baseline:
-        verdict = current_verdict(watch, progress, ended=False)
+        verdict = current_verdict(watch, progress.cohort_days, ended=False)
         findings += _verdict_findings(progress, verdict, now_us)
     decisions: list[Decision] = []
     diagnosis: Diagnosis | None = None
@@ -134,10 +134,9 @@ def judge(
     )
 
 
-def current_verdict(watch: Watch, progress: Progress, *, ended: bool) -> TransferVerdict:
+def current_verdict(watch: Watch, days: Sequence[TickSummary], *, ended: bool) -> TransferVerdict:
     """Transfer against scratch on every cohort that has entered evidence, slices included."""
     schema, settings, rate = watch.schema, watch.settings, watch.profile.label_rate
-    days = progress.cohort_days
     overall = transfer_verdict(
         transfer_sums(days, label_rate=rate) if schema.has_baseline else None,
         task=schema.task,
@@ -237,7 +236,7 @@ def _diagnose(
     reference: Window | None = None,
 ) -> Diagnosis:
     if verdict is None and watch.schema.has_baseline and progress.cohort_days:
-        verdict = current_verdict(watch, progress, ended=False)
+        verdict = current_verdict(watch, progress.cohort_days, ended=False)
     columns = {finding.column for finding in findings if finding.column}
     many = len(columns) >= max(MANY_COLUMNS, len(watch.schema.columns) // 2)
     context = DiagnosisContext(
@@ -376,3 +375,11 @@ def _inside_margin(
                     margin = specs[places[stream]].delta_min
                     answers.append(abs(effect) <= max(margin, 1.64 * error))
     return all(answers) if answers else None
+
+
+def spends_budget(incident: Incident) -> bool:
+    """Whether an incident paged on evidence the budget bounds: not schema, not the verdict."""
+    outside = ("schema", "transfer.verdict")
+    return incident.tier is Tier.PAGE and not all(
+        stream.startswith(outside) for stream in incident.streams
+    )

@@ -206,7 +206,7 @@ def _close(
             )
             findings += seen
         else:
-            day_closed |= remember_cohort(progress, summary)
+            day_closed |= add_cohort(progress.cohort_days, summary)
         clock.partial = (
             summary
             if clock.partial is None
@@ -240,10 +240,9 @@ def _summary(
     return parts[0] if len(parts) == 1 else merge_summaries(parts, start_us, end_us)
 
 
-def remember_cohort(progress: Progress, summary: TickSummary) -> bool:
+def add_cohort(days: list[TickSummary], summary: TickSummary) -> bool:
     """Add a cohort to its day; true when it is the day's last base tick."""
     day = summary.start_us // DAY_US * DAY_US
-    days = progress.cohort_days
     if days and days[-1].start_us // DAY_US * DAY_US == day:
         days[-1] = merge_summaries([days[-1], summary], days[-1].start_us, summary.end_us)
     else:

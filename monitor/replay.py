@@ -29,7 +29,7 @@ from detectors.records import (
 )
 from monitor.durations import duration_words
 from monitor.errors import InputError
-from monitor.judgement import Ledger, current_verdict, judge
+from monitor.judgement import Ledger, current_verdict, judge, spends_budget
 from monitor.pipeline import evaluate, open_progress
 from monitor.progress import Progress
 from monitor.reports.forms import finding_json, finite, iso, verdict_json
@@ -82,12 +82,7 @@ class DomainReplay:
     @property
     def page_incidents(self) -> list[Incident]:
         """Incidents that paged on budgeted evidence: what the budget is spent on."""
-        return [
-            incident
-            for incident in self.incidents
-            if incident.tier is Tier.PAGE
-            and not all(s.startswith(("schema", "transfer.verdict")) for s in incident.streams)
-        ]
+        return [incident for incident in self.incidents if spends_budget(incident)]
 
     @property
     def leading_incident(self) -> Incident | None:
@@ -217,7 +212,7 @@ def replay_domain(
         findings=tuple(findings),
         incidents=tuple(ledger.incidents.values()),
         requests=tuple(ledger.requests.values()),
-        verdict=current_verdict(watch, progress, ended=True),
+        verdict=current_verdict(watch, progress.cohort_days, ended=True),
         ticks=ticks,
         since_us=since_us,
         until_us=until_us,

@@ -29,7 +29,7 @@ from detectors.records import (
 from detectors.summary import TickSummary
 from monitor.clock import Clock
 from monitor.judgement import Ledger, Step, current_verdict, judge
-from monitor.pipeline import ClockName, evaluate, open_progress, remember_cohort
+from monitor.pipeline import ClockName, add_cohort, evaluate, open_progress
 from monitor.progress import Progress
 from monitor.reports.forms import verdict_json
 from monitor.stored_rows import CACHED_ROWS, ModelRows, StoredRows
@@ -92,6 +92,7 @@ class Runner:
     clock: Clock
     alerts: AlertSettings = field(default_factory=AlertSettings)
     _held: dict[Deployment, _Loaded] = field(default_factory=dict)
+    _viewed: dict[Deployment, tuple[Watch, Window]] = field(default_factory=dict)
 
     def check_model(self, model: str, *, flush: bool = False) -> int:
         """Evaluate what the model's watermark has passed; the number of instants judged."""
@@ -112,6 +113,25 @@ class Runner:
     def forget(self, model: str | None = None) -> None:
         """Drop what is held in memory, after a reload or a new reference."""
         self._held = {d: held for d, held in self._held.items() if model not in {None, d.model}}
+        self._viewed.clear()
+
+    def view(self, state: DeploymentState) -> tuple[Watch, Window, list[TickSummary]] | None:
+        """For reports: a deployment's fixed side, its reference rows, and its judged cohorts.
+
+        None while there is neither a reference nor two days of rows to learn one from.
+        """
+        deployment = state.deployment
+        if deployment not in self._viewed:
+            watermark_us = state.last_event_us or 0
+            opened = self._open_watch(deployment, state, watermark_us)
+            if opened is None:
+                return None
+            watch, reference = opened
+            self._viewed[deployment] = (watch, watch.reference if reference is None else reference)
+        watch, reference = self._viewed[deployment]
+        since_us = (state.status or {}).get("first_live_us")
+        days = [] if since_us is None else self._read_cohorts(watch, since_us)
+        return watch, reference, days
 
     def _share(
         self,
@@ -277,6 +297,10 @@ class Runner:
         """Days of judged cohorts, from their stored summaries."""
         if not watch.label_specs or progress.first_live_us is None:
             return []
+        return self._read_cohorts(watch, progress.first_live_us)
+
+    def _read_cohorts(self, watch: Watch, since_us: int) -> list[TickSummary]:
+        days: list[TickSummary] = []
         with self.database.read() as session:
             stored = read_summaries(
                 session,
@@ -284,12 +308,11 @@ class Runner:
                 SummaryClock.LABEL,
                 watch.profile.fingerprint,
                 tick_us=watch.base_tick_us,
-                since_us=progress.first_live_us // DAY_US * DAY_US,
+                since_us=since_us // DAY_US * DAY_US,
             )
-            days = Progress(feature=progress.feature, label=progress.label)
             for summary in stored:
-                remember_cohort(days, TickSummary.from_bytes(summary.body))
-        return days.cohort_days
+                add_cohort(days, TickSummary.from_bytes(summary.body))
+        return days
 
     def _save(self, held: _Loaded, steps: Sequence[Step]) -> None:
         """Checkpoint, summaries, findings, incidents, requests and messages, or none of them."""
@@ -349,7 +372,7 @@ class Runner:
         """What lists and pages show of a deployment without opening its checkpoint."""
         verdict = next((s.verdict for s in reversed(steps) if s.verdict is not None), None)
         if verdict is None:
-            verdict = current_verdict(watch, progress, ended=False)
+            verdict = current_verdict(watch, progress.cohort_days, ended=False)
         banks = [progress.feature.bank, *([progress.label.bank] if watch.label_specs else [])]
         doubts = [bank.why_not for bank in banks if not bank.guaranteed]
         return {

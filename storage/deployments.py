@@ -13,8 +13,9 @@ from sqlalchemy import case, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 from sqlalchemy.sql.elements import ColumnElement
 
-from detectors.records import Deployment
+from detectors.records import Deployment, Schema
 from storage.engine import insert_for, insert_into, rows_changed
+from storage.schemas import schema_from_json, schema_to_json
 from storage.tables import DeploymentRow, ModelRow
 
 
@@ -91,6 +92,35 @@ def lock_model(session: Session, model: str) -> None:
 def latest_event_us(session: Session, model: str) -> int | None:
     """The latest accepted event time of a model: what its tick watermark counts from."""
     return session.scalar(select(ModelRow.latest_event_us).where(ModelRow.name == model))
+
+
+def closed_until_us(session: Session, model: str) -> int | None:
+    """Where a flush closed every tick of a model; events before it are late. None: never."""
+    return session.scalar(select(ModelRow.closed_until_us).where(ModelRow.name == model))
+
+
+def close_until(session: Session, model: str, until_us: int) -> None:
+    """Note that every tick before `until_us` is closed. Never moves back."""
+    behind = or_(ModelRow.closed_until_us.is_(None), ModelRow.closed_until_us < until_us)
+    session.execute(
+        update(ModelRow).where(ModelRow.name == model, behind).values(closed_until_us=until_us)
+    )
+
+
+def learnt_schema(session: Session, model: str) -> Schema | None:
+    """The provisional schema of a model, None if none was learnt."""
+    stored = session.scalar(select(ModelRow.learnt_schema).where(ModelRow.name == model))
+    return None if stored is None else schema_from_json(stored)
+
+
+def keep_learnt_schema(session: Session, model: str, schema: Schema) -> Schema:
+    """Store a provisional schema unless one was stored before; returns the one that holds."""
+    session.execute(
+        update(ModelRow)
+        .where(ModelRow.name == model, ModelRow.learnt_schema.is_(None))
+        .values(learnt_schema=schema_to_json(schema))
+    )
+    return learnt_schema(session, model) or schema
 
 
 def list_deployments(session: Session, model: str | None = None) -> tuple[DeploymentState, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from detectors.records import Deployment, Finding, Tier
@@ -61,6 +61,31 @@ def list_findings(
         query = query.where(FindingRow.tier == tier.value)
     ordered = query.order_by(FindingRow.ts.desc(), FindingRow.id.desc()).limit(limit)
     return tuple(_finding(row) for row in session.scalars(ordered))
+
+
+def last_finding_id(session: Session) -> int:
+    """Where counting may begin: the id of the newest finding, 0 where there is none."""
+    return session.scalar(select(func.max(FindingRow.id))) or 0
+
+
+def count_findings(
+    session: Session, after_id: int
+) -> tuple[int, dict[tuple[Deployment, Tier], int]]:
+    """Findings newer than an id by deployment and tier, and the newest id among them.
+
+    Reads only what is new, so that asking every few seconds stays cheap whatever the history.
+    """
+    newest = last_finding_id(session)
+    query = (
+        select(FindingRow.model, FindingRow.domain, FindingRow.tier, func.count())
+        .where(FindingRow.id > after_id, FindingRow.id <= newest)
+        .group_by(FindingRow.model, FindingRow.domain, FindingRow.tier)
+    )
+    counts = {
+        (Deployment(model, domain), Tier(tier)): count
+        for model, domain, tier, count in session.execute(query)
+    }
+    return max(newest, after_id), counts
 
 
 def _finding(row: FindingRow) -> Finding:

@@ -7,11 +7,11 @@ from dataclasses import replace
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from alerts.records import Change, Incident, IncidentState
-from detectors.records import Deployment, Mode
+from detectors.records import Deployment, Mode, Tier
 from storage.engine import insert_into
 from storage.tables import IncidentChangeRow, IncidentRow
 
@@ -81,6 +81,19 @@ def open_incidents(
         .order_by(IncidentRow.opened_at, IncidentRow.id)
     )
     return tuple(map(_incident, session.scalars(query.with_for_update() if lock else query)))
+
+
+def count_open(session: Session) -> dict[tuple[Deployment, Tier], int]:
+    """How many incidents are not resolved, by deployment and tier."""
+    query = (
+        select(IncidentRow.model, IncidentRow.domain, IncidentRow.tier, func.count())
+        .where(IncidentRow.state != IncidentState.RESOLVED.value)
+        .group_by(IncidentRow.model, IncidentRow.domain, IncidentRow.tier)
+    )
+    return {
+        (Deployment(model, domain), Tier(tier)): count
+        for model, domain, tier, count in session.execute(query)
+    }
 
 
 def list_incidents(

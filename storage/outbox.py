@@ -42,6 +42,17 @@ class DeadLetter:
     last_error: str
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A delivery that has neither arrived nor been given up. `last_error` "": not tried yet."""
+
+    message: Message
+    channel: str
+    attempts: int
+    due_at: datetime
+    last_error: str
+
+
 def enqueue(session: Session, message: Message, channels: Iterable[str], now: datetime) -> bool:
     """Put a message on its way to channels; False, and nothing changed, if it was before.
 
@@ -126,6 +137,30 @@ def mark_failed(session: Session, delivery: Delivery, attempt: Attempt) -> None:
         dead_at=attempt.at if again is None else None,
         last_error=attempt.words,
     )
+
+
+def list_waiting(session: Session, limit: int = 100) -> tuple[Waiting, ...]:
+    """What is on its way, the next due first."""
+    query = (
+        select(DeliveryRow, MessageRow)
+        .join(MessageRow, MessageRow.id == DeliveryRow.message_id)
+        .where(DeliveryRow.due_at.is_not(None))
+        .order_by(DeliveryRow.due_at, DeliveryRow.message_id, DeliveryRow.channel)
+        .limit(limit)
+    )
+    found = []
+    for delivery, message in session.execute(query):
+        assert delivery.due_at is not None
+        found.append(
+            Waiting(
+                _message(message),
+                delivery.channel,
+                delivery.attempts,
+                delivery.due_at,
+                delivery.last_error,
+            )
+        )
+    return tuple(found)
 
 
 def dead_letters(session: Session, limit: int = 100) -> tuple[DeadLetter, ...]:

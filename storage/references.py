@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from detectors.records import ColumnSpec, Deployment, Kind, Schema, Task, Window, concat_windows
+from detectors.records import Deployment, Schema, Window, concat_windows
 from storage.deployments import lock_model
 from storage.engine import insert_into
+from storage.schemas import schema_from_json, schema_to_json
 from storage.segments import decode_window, encode_window
 from storage.tables import ReferenceChunkRow, ReferenceProfileRow, ReferenceRow
 
@@ -238,32 +238,6 @@ def load_profile(
     if fingerprint is not None:
         query = query.where(ReferenceProfileRow.fingerprint == fingerprint)
     return session.scalar(query.order_by(ReferenceProfileRow.created_at.desc()).limit(1))
-
-
-def schema_to_json(schema: Schema) -> dict[str, Any]:
-    """A schema as plain JSON values."""
-    return {
-        "task": schema.task.value,
-        "columns": [[column.name, column.kind.value] for column in schema.columns],
-        "slices": [list(names) for names in schema.slices],
-        "has_score": schema.has_score,
-        "has_baseline": schema.has_baseline,
-        "has_label": schema.has_label,
-        "embedding_dim": schema.embedding_dim,
-    }
-
-
-def schema_from_json(value: dict[str, Any]) -> Schema:
-    """The schema `schema_to_json` was given."""
-    return Schema(
-        task=Task(value["task"]),
-        columns=tuple(ColumnSpec(name, Kind(kind)) for name, kind in value["columns"]),
-        slices=tuple(tuple(names) for names in value["slices"]),
-        has_score=value["has_score"],
-        has_baseline=value["has_baseline"],
-        has_label=value["has_label"],
-        embedding_dim=value["embedding_dim"],
-    )
 
 
 def _row(session: Session, reference_id: int, *, lock: bool = True) -> ReferenceRow:

@@ -51,13 +51,19 @@ class Base(DeclarativeBase):
 
 
 class ModelRow(Base):
-    """A served model. Its row is the lock that puts writers of one model in a line."""
+    """A served model. Its row is the lock that puts writers of one model in a line.
+
+    `closed_until_us` is where a flush closed every tick; `learnt_schema` what the first events
+    of a model without a reference looked like.
+    """
 
     __tablename__ = "models"
 
     name: Mapped[str] = mapped_column(primary_key=True)
     created_at: Mapped[datetime]
     latest_event_us: Mapped[int | None]
+    closed_until_us: Mapped[int | None]
+    learnt_schema: Mapped[Any | None] = mapped_column(Json)
 
 
 class DeploymentRow(Base):

@@ -103,6 +103,8 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.Column("latest_event_us", sa.BigInteger(), nullable=True),
+        sa.Column("closed_until_us", sa.BigInteger(), nullable=True),
+        sa.Column("learnt_schema", Json(), nullable=True),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_models")),
     )
     op.create_table(

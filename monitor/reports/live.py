@@ -1,0 +1,153 @@
+"""The report of a deployment that is being watched: what only time gives, added to two windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from alerts.records import Incident
+from detectors.actions import action_for
+from detectors.records import (
+    DAY_US,
+    HOUR_US,
+    Deployment,
+    Diagnosis,
+    Mode,
+    Tier,
+    TransferVerdict,
+    to_datetime,
+)
+from detectors.summary import transfer_sums
+from detectors.transfer.verdict import trajectory
+from monitor.durations import duration_words
+from monitor.errors import InputError, did_you_mean, shortened
+from monitor.judgement import current_verdict, spends_budget
+from monitor.reports.build import ReferenceLine, answer, write_down
+from monitor.reports.forms import finding_json
+from monitor.runner import Runner
+from storage.deployments import DeploymentState, get_deployment, list_deployments
+from storage.findings import list_findings
+from storage.inbox import read_window
+from storage.incidents import list_incidents
+from storage.references import ReferenceStatus, list_references
+
+DEFAULT_DAYS = 7.0
+SHOWN_INCIDENTS = 20
+SHOWN_FINDINGS = 50
+
+
+def live_report(
+    runner: Runner, deployment: Deployment, *, days: float | None, now: datetime
+) -> dict[str, Any]:
+    """The `kedge.report/1` object over the last `days` of event time, late rows included.
+
+    Raises:
+        InputError: if the deployment is unknown, or too little has come to say anything.
+    """
+    database = runner.database
+    with database.read() as session:
+        state = get_deployment(session, deployment)
+        known = [s.deployment.domain for s in list_deployments(session, deployment.model)]
+    if state is None or state.last_event_us is None or state.first_event_us is None:
+        msg = (
+            f"no domain '{deployment.domain}' of model '{deployment.model}'; there is "
+            f"{shortened(known) or 'none yet'}.{did_you_mean(deployment.domain, known)}"
+        )
+        raise InputError(msg)
+    viewed = runner.view(state)
+    if viewed is None:
+        msg = (
+            f"{deployment} has no reference and under two days of rows; add one with "
+            "`kedge reference add`, or wait"
+        )
+        raise InputError(msg)
+    watch, reference, cohorts = viewed
+    until_us = state.last_event_us + 1
+    since_us = max(state.first_event_us, until_us - round((days or DEFAULT_DAYS) * DAY_US))
+    with database.read() as session:
+        current = read_window(
+            session, deployment, since_us, until_us, include_late=True, corrected=True
+        )
+        incidents = list_incidents(
+            session, model=deployment.model, domain=deployment.domain, limit=200
+        )
+        findings = list_findings(session, deployment, limit=SHOWN_FINDINGS)
+        references = list_references(session, deployment.model)
+    verdict = current_verdict(watch, cohorts, ended=False)
+    rate = watch.profile.label_rate
+    path = None
+    if watch.schema.has_baseline and cohorts:
+        sums = transfer_sums(cohorts, label_rate=rate)
+        minority = None if rate is None else min(rate, 1.0 - rate)
+        path = trajectory(sums, task=watch.schema.task, minority_rate=minority)
+    answers = answer(
+        reference,
+        current,
+        watch.schema,
+        watch.settings,
+        transfer=verdict,
+        diagnosis=standing_diagnosis(incidents, verdict),
+    )
+    return write_down(
+        deployment,
+        answers,
+        reference=reference,
+        current=current,
+        references=[
+            ReferenceLine(str(r.id), r.role.value, r.version, r.rows)
+            for r in references
+            if r.status is ReferenceStatus.ACTIVE and r.domain in {None, deployment.domain}
+        ],
+        now=now,
+        budget=budget_of(state, incidents, runner),
+        incidents=incidents[:SHOWN_INCIDENTS],
+        path=path,
+        findings=[finding_json(finding) for finding in findings],
+    )
+
+
+def standing_diagnosis(incidents: Sequence[Incident], verdict: TransferVerdict) -> Diagnosis:
+    """The diagnosis people are working on: of the open incident that weighs most, else none."""
+    standing = [incident for incident in incidents if incident.is_open]
+    if not standing:
+        return Diagnosis(
+            mode=Mode.NONE,
+            confidence=1.0,
+            runner_up=None,
+            evidence=(verdict.words,) if verdict.words else (),
+            action=action_for(Mode.NONE),
+        )
+    first = max(standing, key=lambda i: (i.tier is Tier.PAGE, i.severity.rank, i.updated_at))
+    return Diagnosis(
+        mode=first.mode,
+        confidence=first.confidence,
+        runner_up=first.runner_up,
+        evidence=first.evidence,
+        action=first.action,
+        columns=first.columns,
+    )
+
+
+def budget_of(
+    state: DeploymentState, incidents: Sequence[Incident], runner: Runner
+) -> dict[str, Any]:
+    """Pages spent on budgeted evidence in the last period, and the rate since the start."""
+    budget = runner.settings_of(state.deployment.model).budget
+    status = state.status or {}
+    paging = [incident for incident in incidents if spends_budget(incident)]
+    until_us = state.evaluated_until_us or state.last_event_us or 0
+    first_us = status.get("first_live_us") or state.first_event_us or until_us
+    period = timedelta(hours=budget.period_hours)
+    since = to_datetime(until_us) - period
+    periods = (until_us - first_us) / (budget.period_hours * HOUR_US)
+    return {
+        "allowed": budget.pages,
+        "period": duration_words(round(budget.period_hours * HOUR_US)),
+        "spent": sum(incident.opened_at > since for incident in paging),
+        "spent_since_start": len(paging),
+        "realised": round(len(paging) / periods, 4) if periods > 0 else None,
+        "guaranteed": bool(status.get("guaranteed", False)),
+        "why_not": status.get("why_not") or (None if status else "not evaluated yet"),
+        "maturity": status.get("maturity", "warming"),
+    }
