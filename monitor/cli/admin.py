@@ -1,0 +1,105 @@
+"""`kedge check-config`, `kedge doctor`, `kedge db`: administration."""
+
+from __future__ import annotations
+
+import click
+
+_CONFIG = click.option("--config", "config_path", metavar="FILE", help="Default: ./kedge.toml")
+
+
+@click.command("check-config")
+@_CONFIG
+def check_config(config_path: str | None) -> None:
+    """Validate a configuration and say what it means. Touches nothing."""
+    from monitor.config import load_config
+    from monitor.daemon import open_channels, refuse_open_door
+
+    config = load_config(config_path)
+    refuse_open_door(config)
+    open_channels(config)
+    click.echo(f"listens on {config.service.host}:{config.service.port}")
+    for name, model in config.models.items():
+        click.echo(f"model {name}: {model.task.value}, {model.budget}, tick {model.tick}")
+    for channel in config.channels:
+        click.echo(f"channel {channel.name}: {channel.kind}, {' and '.join(channel.tiers)}")
+    for source in config.sources:
+        click.echo(f"source {source.name}: {source.kind} of {source.rows} for {source.model}")
+    click.echo("fine")
+
+
+@click.command()
+@_CONFIG
+def doctor(config_path: str | None) -> int:
+    """Look at database, clock, disk, channels and SQLite version; exit 1 if something is wrong."""
+    from monitor.clock import SystemClock
+    from monitor.config import load_config
+    from monitor.doctor import examine
+
+    wrong = 0
+    for look in examine(load_config(config_path), SystemClock()):
+        mark = "ok   " if not look.wrong else "WRONG"
+        click.echo(f"{mark} {look.what}: {look.wrong or look.words}")
+        wrong += bool(look.wrong)
+    return 1 if wrong else 0
+
+
+@click.group()
+def db() -> None:
+    """Upgrade, back up or prune the database."""
+
+
+@db.command("upgrade")
+@_CONFIG
+def upgrade_(config_path: str | None) -> None:
+    """Bring the tables to this version's revision."""
+    from monitor.cli.database import opened_database
+    from storage.migrations import upgrade
+
+    with opened_database(config_path) as database:
+        click.echo(f"at revision {upgrade(database)}")
+
+
+@db.command()
+@click.argument("path")
+@_CONFIG
+def backup(path: str, config_path: str | None) -> None:
+    """Copy a SQLite database to PATH while the daemon runs."""
+    from pathlib import Path
+
+    from monitor.cli.database import opened_database
+    from monitor.errors import InputError
+    from storage.backup import backup as copy
+
+    with opened_database(config_path) as database:
+        if not database.is_sqlite:
+            msg = "this database is PostgreSQL; back it up with pg_dump"
+            raise InputError(msg)
+        copy(database, Path(path))
+    click.echo(f"copied to {path}")
+
+
+@db.command()
+@click.option("--older-than", default=None, metavar="DURATION", help="Default: the retention.")
+@_CONFIG
+def prune(older_than: str | None, config_path: str | None) -> None:
+    """Delete raw rows older than the retention; summaries and incidents stay."""
+    from datetime import timedelta
+
+    from monitor.cli.database import opened_database
+    from monitor.clock import SystemClock
+    from monitor.config import load_config
+    from monitor.daemon import KEPT_HISTORY
+    from monitor.durations import parse_duration
+    from storage.retention import prune as prune_rows
+
+    keep_us = load_config(config_path).service.retention
+    if older_than is not None:
+        keep_us = parse_duration(older_than, what="--older-than")
+    with opened_database(config_path) as database:
+        gone = prune_rows(
+            database,
+            now=SystemClock().now(),
+            raw=timedelta(microseconds=keep_us),
+            history=KEPT_HISTORY,
+        )
+    click.echo(str(gone))

@@ -1,0 +1,19 @@
+"""`kedge run`: the daemon."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.option("--config", "config_path", metavar="FILE", help="Default: ./kedge.toml")
+@click.option("--port", type=click.IntRange(0, 65535), help="Instead of service.port.")
+def run(config_path: str | None, port: int | None) -> None:
+    """Run the daemon: ingest, checks, delivery, pages.
+
+    SIGTERM drains and stops. SIGHUP reads the configuration again: it is checked first and
+    swapped whole, or the old one stays.
+    """
+    from monitor.serve import serve
+
+    serve(config_path, port=port)

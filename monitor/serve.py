@@ -1,0 +1,91 @@
+"""One process: the service behind uvicorn, with signals wired."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from types import FrameType
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from monitor.api.app import create_app
+from monitor.api.context import ApiContext
+from monitor.api.ingest import ingest_router
+from monitor.clock import SystemClock
+from monitor.config import Config, load_config
+from monitor.daemon import Service
+from monitor.errors import KedgeError
+from monitor.telemetry import configure_logging, service_metrics
+
+log = structlog.get_logger()
+
+GRACE_S = 10
+"""Open pages may not hold up a shutdown for longer."""
+
+
+def serve(config_path: str | None, *, port: int | None = None) -> None:
+    """Run until a signal says stop.
+
+    Raises:
+        KedgeError: the configuration or the database cannot be used.
+    """
+    config = load_config(config_path)
+    configure_logging(config.service.log_level, json=not sys.stderr.isatty())
+    service = Service(config, SystemClock())
+    app = build_app(service)
+    _reload_on_hangup(service, config_path)
+    # uvicorn raises the signal again once it has stopped; the service still has to drain then.
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: None)
+    service.start()
+    try:
+        uvicorn.run(
+            app,
+            host=config.service.host,
+            port=config.service.port if port is None else port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_S,
+        )
+    except KeyboardInterrupt:
+        log.info("service.interrupted")
+    finally:
+        service.stop()
+
+
+def build_app(service: Service) -> FastAPI:
+    """The HTTP side of a service."""
+
+    def current() -> Config:
+        return service.config
+
+    context = ApiContext(
+        database=service.database,
+        config=current,
+        clock=service.clock,
+        ingest=ingest_router(service.ingest, service.schemas, service.clock),
+        report_of=lambda deployment, days: service.report(deployment, days=days),
+        flush=service.flush,
+        ready=service.ready,
+        channels_of=service.channels_of,
+        metrics=service_metrics(service),
+    )
+    return create_app(context)
+
+
+def _reload_on_hangup(service: Service, config_path: str | None) -> None:
+    """SIGHUP reloads in a thread of its own, so that a signal never waits for a database."""
+
+    def reload() -> None:
+        try:
+            service.reload(load_config(config_path))
+        except KedgeError as error:
+            log.warning("config.refused", reason=str(error))
+
+    def on_hangup(_signal: int, _frame: FrameType | None) -> None:
+        threading.Thread(target=reload, name="reload", daemon=True).start()
+
+    signal.signal(signal.SIGHUP, on_hangup)
