@@ -25,6 +25,7 @@ from detectors.drift.compare import (
     compare_scores,
 )
 from detectors.drift.design_effect import design_effects
+from detectors.drift.embeddings import compare_embeddings
 from detectors.estimate.cbpe import Estimate, estimate_performance
 from detectors.estimate.realised import realised_performance
 from detectors.profile import fit_profile
@@ -104,9 +105,15 @@ def answer(
     if reference.label is not None and current.label is not None:
         labels = compare_labels(reference, current)
     verdict = transfer or single_look_verdict(current, task=schema.task, settings=settings)
-    named = diagnosis or diagnose(reference, current, schema, DiagnosisContext(transfer=verdict))
+    checks = check_schema(reference, current, schema)
+    named = diagnosis or diagnose(
+        reference, current, schema, DiagnosisContext(transfer=verdict), checks=checks
+    )
+    columns = compare_columns(reference, current, schema, design_effect=effects)
+    if reference.embedding is not None and current.embedding is not None:
+        columns = (*columns, compare_embeddings(reference, current))
     return Answers(
-        columns=compare_columns(reference, current, schema, design_effect=effects),
+        columns=columns,
         predictions=predictions,
         labels=labels,
         calibration=calibration_of(
@@ -116,7 +123,7 @@ def answer(
             slices=_slices(reference, current, schema),
         ),
         transfer=verdict,
-        checks=check_schema(reference, current, schema),
+        checks=checks,
         realised=realised_performance(current, task=schema.task),
         estimated=estimate_performance(reference, current, task=schema.task),
         diagnosis=named,

@@ -1,0 +1,130 @@
+"""Two tables, one report a domain: what `kedge check` does between reading and printing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from detectors.records import Deployment, Settings, Window
+from monitor.reports.build import ReferenceLine, answer, single_look_budget, write_down
+from monitor.tables import Table, split_domains
+
+MANY_SCHEMA = "kedge.reports/1"
+"""Around several reports: {schema, model, reports[], absent[{domain, only_in, rows}]}."""
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A domain that only one of the files has, so that there is nothing to hold it against."""
+
+    domain: str
+    only_in: str
+    rows: int
+
+    @property
+    def words(self) -> str:
+        return f"domain {self.domain}: {self.rows:,} rows, only in the {self.only_in}; no report"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The reports of all domains, and what is worth saying beside them."""
+
+    model: str
+    by_domain: bool
+    reports: tuple[dict[str, Any], ...]
+    absent: tuple[Absent, ...]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The single report, or with a domain column the object around all of them."""
+        if not self.by_domain:
+            return self.reports[0]
+        return {
+            "schema": MANY_SCHEMA,
+            "model": self.model,
+            "reports": list(self.reports),
+            "absent": [
+                {"domain": one.domain, "only_in": one.only_in, "rows": one.rows}
+                for one in self.absent
+            ],
+        }
+
+
+def compare_tables(
+    reference: Table, current: Table, settings: Settings, *, model: str, now: datetime
+) -> Comparison:
+    """One report for every domain that both tables have.
+
+    Where they have no domain in common, or the reference names none, every domain of `current`
+    is held against the whole reference and a note says so.
+    """
+    before = dict(split_domains(reference.window))
+    after = dict(split_domains(current.window))
+    notes: list[str] = []
+    absent: list[Absent] = []
+    if reference.window.domain is None and current.window.domain is None:
+        pairs = [("default", reference.window, current.window)]
+    elif not before.keys() & after.keys():
+        if current.window.domain is None:
+            notes.append(
+                f"{_name(current)} has no domain column: all of it is held against all of "
+                f"{_name(reference)}"
+            )
+        else:
+            notes.append(
+                f"no domain is in both files: each of {_name(current)} is held against all of "
+                f"{_name(reference)}"
+            )
+        pairs = [(domain, reference.window, window) for domain, window in after.items()]
+    else:
+        pairs = [(name, before[name], window) for name, window in after.items() if name in before]
+        absent += [Absent(n, "current file", w.rows) for n, w in after.items() if n not in before]
+        absent += [Absent(n, "reference", w.rows) for n, w in before.items() if n not in after]
+    notes += [one.words for one in absent]
+    return Comparison(
+        model=model,
+        by_domain=current.window.domain is not None,
+        reports=tuple(
+            _report(Deployment(model, domain), a, b, reference, settings, now)
+            for domain, a, b in _least_memory(pairs)
+        ),
+        absent=tuple(absent),
+        notes=tuple(notes),
+    )
+
+
+def _least_memory(
+    pairs: list[tuple[str, Window, Window]],
+) -> Iterator[tuple[str, Window, Window]]:
+    """Each pair once, forgotten after use."""
+    pairs.reverse()
+    while pairs:
+        yield pairs.pop()
+
+
+def _report(
+    deployment: Deployment,
+    before: Window,
+    after: Window,
+    reference: Table,
+    settings: Settings,
+    now: datetime,
+) -> dict[str, Any]:
+    answers = answer(before, after, reference.schema, settings)
+    return write_down(
+        deployment,
+        answers,
+        reference=before,
+        current=after,
+        references=[ReferenceLine(_name(reference), "onboarding", 1, before.rows)],
+        now=now,
+        budget=single_look_budget(settings),
+    )
+
+
+def _name(table: Table) -> str:
+    return Path(table.path).name or "the table"

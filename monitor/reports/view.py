@@ -1,0 +1,327 @@
+"""What every form of a report shows, in which order: read from the report object alone.
+
+Text, Markdown and HTML differ in marks and layout only; the choice of what leads is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from monitor.reports.numbers import (
+    clean,
+    count,
+    estimate,
+    instant,
+    interval,
+    name_of,
+    number,
+    p_value,
+    share,
+)
+
+Report = Mapping[str, Any]
+
+# A state is told by its mark and its word; colour only repeats it.
+MARK = {
+    "ok": "✓",
+    "helps": "✓",
+    "neutral": "=",
+    "watch": "△",
+    "drift": "▲",
+    "harm": "✖",
+    "hurts": "✖",
+    "undetermined": "?",
+    "not_monitored": "–",
+}
+_WORST = ("harm", "hurts", "drift", "watch", "undetermined", "not_monitored", "neutral", "ok")
+METRIC = {
+    "log_loss": "log loss",
+    "brier": "Brier score",
+    "accuracy": "accuracy",
+    "f1": "F1",
+    "auc": "AUC",
+    "mae": "mean absolute error",
+    "rmse": "root mean squared error",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question of a report, its state and what stands behind it."""
+
+    name: str
+    asks: str
+    state: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """A domain in one line."""
+
+    domain: str
+    state: str
+    transfer: str
+    calibration: str
+    inputs: str
+    diagnosis: str
+    rows: str
+
+
+def state_words(state: str) -> str:
+    """not_monitored as people write it."""
+    return state.replace("_", " ")
+
+
+def title(report: Report) -> str:
+    return f"{name_of(report['model'])} / {name_of(report['domain'])}"
+
+
+def headline(report: Report) -> str:
+    """The sentence, without the deployment that is already above it."""
+    text = str(report["headline"])
+    prefix = f"{report['model']}/{report['domain']}: "
+    text = text.removeprefix(prefix)
+    return clean(text[:1].upper() + text[1:])
+
+
+def questions(report: Report) -> tuple[Question, ...]:
+    """The five answers, in the order in which they matter."""
+    transfer, calibration = report["transfer"], report["calibration"]
+    predictions = report["predictions"]
+    return (
+        Question(
+            "transfer",
+            "Does transfer beat the from-scratch baseline?",
+            transfer["state"],
+            _after_state(transfer["words"], transfer["state"]),
+        ),
+        Question(
+            "calibration",
+            "Do scores mean what they meant?",
+            calibration["state"],
+            _after_state(calibration["words"], calibration["state"]),
+        ),
+        Question(
+            "inputs",
+            "Do the inputs look as they did?",
+            report["inputs"]["state"],
+            _inputs_words(report["columns"]),
+        ),
+        Question(
+            "predictions",
+            "Do the predictions look as they did?",
+            predictions["state"],
+            _prediction_words(predictions),
+        ),
+        Question(
+            "schema",
+            "Are the columns still what they were?",
+            schema_state(report),
+            _schema_words(report["schema_checks"]),
+        ),
+    )
+
+
+def schema_state(report: Report) -> str:
+    """The worst schema check; ok where none found anything."""
+    return worst(check["state"] for check in report["schema_checks"])
+
+
+def worst(states: Any) -> str:
+    found = set(states)
+    return next((state for state in _WORST if state in found), "ok")
+
+
+def worst_columns(report: Report) -> list[Mapping[str, Any]]:
+    """Columns, the most changed first: by state, then by effect, then by name."""
+
+    def rank(column: Mapping[str, Any]) -> tuple[int, float, str]:
+        effect = column["effect"]
+        return (
+            _WORST.index(column["state"]),
+            -(effect if effect is not None else 0.0),
+            column["name"],
+        )
+
+    return sorted(report["columns"], key=rank)
+
+
+def column_cells(column: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a line of the columns table says after the state."""
+    before, after = column["null_share"]
+    nulls = f"{share(before)} → {share(after)}" if before or after else NO_NULLS
+    return (
+        name_of(column["name"]),
+        effect_words(column),
+        psi_words(column),
+        p_value(column["p_value"]),
+        nulls,
+        clean(column["detail"], 200),
+    )
+
+
+TOLD_CHECKS = 2
+"""Schema checks that the line of the question tells; the rest is in the list."""
+
+NO_NULLS = "none"
+COLUMN_HEADS = ("column", "rows that differ [95 %]", "PSI (noise)", "p", "nulls", "what changed")
+
+
+def effect_words(column: Mapping[str, Any]) -> str:
+    """How much of a column changed: a share of rows, or spreads for an embedding."""
+    as_share = column["kind"] != "embedding"
+    return estimate(column["effect"], column["effect_ci"], as_share=as_share)
+
+
+def psi_words(column: Mapping[str, Any]) -> str:
+    """PSI beside what sampling alone would give."""
+    psi, floor = column["psi"], column["psi_noise_floor"]
+    if psi is None:
+        return "–"
+    return _psi(psi) if floor is None else f"{_psi(psi)} ({_psi(floor)})"
+
+
+def _psi(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.0005 else "< 0.001"
+
+
+def performance_rows(report: Report) -> list[tuple[str, str, str, str]]:
+    """Metric, realised, estimated without labels, its interval."""
+    realised = report["performance"]["realised"]
+    estimated = report["performance"]["estimated"]
+    rows = []
+    for metric in dict.fromkeys((*realised, *estimated)):
+        guess = estimated.get(metric, {})
+        rows.append(
+            (
+                METRIC.get(metric, clean(metric, 40)),
+                number(realised.get(metric)),
+                number(guess.get("value")),
+                interval(guess.get("ci")),
+            )
+        )
+    return rows
+
+
+def rows_words(report: Report) -> str:
+    """What was compared: rows, labels, times, references."""
+    window = report["window"]
+    references = ", ".join(
+        f"{clean(line['id'], 80)} ({count(line['rows'], 'row')})" for line in report["references"]
+    )
+    labelled = "no labels" if not window["labelled"] else f"{window['labelled']:,} labelled"
+    when = (
+        f", {instant(window['since'])} to {instant(window['until'])}"
+        if window["since"] and window["until"]
+        else ""
+    )
+    against = f" against {references}" if references else ""
+    return f"{count(window['rows'], 'row')} ({labelled}){when}{against}"
+
+
+def budget_words(report: Report) -> str:
+    """The false-alarm budget in one line."""
+    budget = report["budget"]
+    if not budget:
+        return ""
+    allowed = budget.get("allowed")
+    pages = f"{allowed:g} page{'' if allowed == 1 else 's'}" if allowed is not None else "–"
+    promise = (
+        "kept by back-test"
+        if budget.get("guaranteed")
+        else f"no promise: {clean(budget.get('why_not') or 'not yet', 200)}"
+    )
+    return f"{pages} / {budget.get('period', '–')}, {budget.get('spent', 0)} spent; {promise}"
+
+
+def action_words(action: Mapping[str, Any]) -> str:
+    """The one thing to do, where and how soon."""
+    if action["kind"] == "none":
+        return "Nothing to do."
+    return f"{clean(action['kind'])} · {clean(action['scope'])} · {clean(action['cadence'])}"
+
+
+def diagnosis_words(diagnosis: Mapping[str, Any]) -> str:
+    """The mode with its confidence, and the runner-up where it deserves to be seen."""
+    confidence = diagnosis["confidence"]
+    sure = "" if confidence is None else f", {confidence:.0%} sure".replace("%", " %")
+    second = diagnosis["runner_up"]
+    doubtful = second is not None and (confidence is None or confidence < 0.6)
+    return f"{clean(diagnosis['mode'])}{sure}" + (f"; else {clean(second)}" if doubtful else "")
+
+
+def overview(report: Report) -> Overview:
+    """A report as a line of the table of all domains."""
+    return Overview(
+        domain=name_of(report["domain"]),
+        state=report["state"],
+        transfer=report["transfer"]["state"],
+        calibration=report["calibration"]["state"],
+        inputs=report["inputs"]["state"],
+        diagnosis=clean(report["diagnosis"]["mode"], 60),
+        rows=f"{report['window']['rows']:,}",
+    )
+
+
+def reports_of(result: Mapping[str, Any]) -> list[Report]:
+    """The reports of either form: one report, or the object around many."""
+    return list(result["reports"]) if "reports" in result else [result]
+
+
+def absent_words(result: Mapping[str, Any]) -> list[str]:
+    """Domains that only one file has, in words."""
+    return [
+        f"{name_of(one['domain'])}: {count(one['rows'], 'row')}, only in the {one['only_in']}"
+        for one in result.get("absent", ())
+    ]
+
+
+def _after_state(words: str, state: str) -> str:
+    """The sentence less the state it starts with, which is shown beside it."""
+    text = clean(words)
+    for lead in (f"{state_words(state)}: ", f"{state_words(state)} "):
+        if text.startswith(lead):
+            return text[len(lead) :]
+    return text
+
+
+def _inputs_words(columns: Sequence[Mapping[str, Any]]) -> str:
+    if not columns:
+        return "no feature columns in common"
+    tally = {
+        state: sum(column["state"] == state for column in columns)
+        for state in ("drift", "watch", "undetermined", "ok")
+    }
+    words = {
+        "drift": "drifted",
+        "watch": "to watch",
+        "undetermined": "with too little data",
+        "ok": "as before",
+    }
+    said = [f"{many} {words[state]}" for state, many in tally.items() if many]
+    return f"of {count(len(columns), 'column')}: {', '.join(said)}"
+
+
+def _prediction_words(column: Mapping[str, Any]) -> str:
+    if column["state"] == "not_monitored":
+        return clean(column["detail"])
+    rows = f"{column['rows'][1]:,} rows against {column['rows'][0]:,}"
+    detail = clean(column["detail"])
+    if column["state"] in {"drift", "watch", "undetermined"} and detail:
+        return detail if rows in detail else f"{detail}; {rows}"
+    if column["effect"] is None:
+        return rows
+    return "; ".join(
+        [f"{effect_words(column)} of rows differ, {rows}", *([detail] if detail else [])]
+    )
+
+
+def _schema_words(checks: Sequence[Mapping[str, Any]]) -> str:
+    if not checks:
+        return "every column is there, of its type, and not suddenly null or constant"
+    shown = [clean(check["detail"], 160) for check in checks[:TOLD_CHECKS]]
+    more = f"; and {len(checks) - TOLD_CHECKS} more" if len(checks) > TOLD_CHECKS else ""
+    return "; ".join(shown) + more

@@ -1,0 +1,93 @@
+"""The pages: fleet, incidents, one incident, and a domain's report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Query
+from fastapi.responses import HTMLResponse
+
+from alerts.records import IncidentState
+from monitor.api.forms import domain_json
+from monitor.reports.forms import incident_json
+from monitor.web.render import html_page, html_reply, new_nonce
+from storage.deployments import list_deployments
+from storage.incidents import count_open, list_incidents
+
+if TYPE_CHECKING:
+    from monitor.api.context import ApiContext
+
+SHOWN_INCIDENTS = 200
+"""Sorting a fleet: what needs somebody first."""
+_ORDER = {"harm": 0, "drift": 1, "watch": 2, "undetermined": 3, "ok": 4}
+
+
+def pages_router(context: ApiContext) -> APIRouter:
+    """HTML routes; not in the OpenAPI, which is for programs."""
+    router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+    reports = CapacityLimiter(1)
+
+    @router.get("/")
+    def fleet() -> HTMLResponse:
+        with context.database.read() as session:
+            counts = count_open(session)
+            lines = [domain_json(state, counts) for state in list_deployments(session)]
+        lines.sort(key=lambda line: (_ORDER[line["state"]], line["model"], line["domain"]))
+        models = list(context.config().models)
+        return html_page("fleet.html", title="Fleet", lines=lines, models=models)
+
+    @router.get("/incidents")
+    def incidents(
+        state: Annotated[IncidentState | None, Query()] = None,
+        model: Annotated[str | None, Query(max_length=200)] = None,
+        domain: Annotated[str | None, Query(max_length=200)] = None,
+    ) -> HTMLResponse:
+        with context.database.read() as session:
+            found = list_incidents(
+                session, state=state, model=model, domain=domain, limit=SHOWN_INCIDENTS
+            )
+        return html_page(
+            "incidents.html",
+            title="Incidents",
+            incidents=[incident_json(incident) for incident in found],
+            shown_state=None if state is None else state.value,
+            states=[choice.value for choice in IncidentState],
+            cut=len(found) == SHOWN_INCIDENTS,
+        )
+
+    @router.get("/incidents/{incident_id}")
+    def incident(incident_id: str) -> HTMLResponse:
+        return incident_page(context, incident_id)
+
+    @router.get("/models/{model}/domains/{domain:path}")
+    async def report(
+        model: str,
+        domain: str,
+        days: Annotated[int | None, Query(ge=1, le=3_650)] = None,
+    ) -> HTMLResponse:
+        from monitor.api.query import find_report
+
+        def build() -> HTMLResponse:
+            return report_page(find_report(context, model, domain, days))
+
+        return await run_sync(build, limiter=reports)
+
+    return router
+
+
+def incident_page(context: ApiContext, incident_id: str) -> HTMLResponse:
+    """One incident; RequestRefusedError 404."""
+    from monitor.api.query import find_incident
+
+    found = find_incident(context, incident_id)
+    return html_page("incident.html", title=f"Incident {found['id']}", incident=found)
+
+
+def report_page(report: dict[str, Any]) -> HTMLResponse:
+    """A kedge.report/1 as one page."""
+    from monitor.reports.html import render_html
+
+    nonce = new_nonce()
+    return html_reply(render_html(report, nonce=nonce), nonce)
