@@ -35,8 +35,14 @@ def pages_router(context: ApiContext) -> APIRouter:
             counts = count_open(session)
             lines = [domain_json(state, counts) for state in list_deployments(session)]
         lines.sort(key=lambda line: (_ORDER[line["state"]], line["model"], line["domain"]))
-        models = list(context.config().models)
-        return html_page("fleet.html", title="Fleet", lines=lines, models=models)
+        return html_page(
+            "fleet.html",
+            title="Fleet",
+            here="fleet",
+            lead=_lead(lines),
+            lines=lines,
+            models=list(context.config().models),
+        )
 
     @router.get("/incidents")
     def incidents(
@@ -51,6 +57,7 @@ def pages_router(context: ApiContext) -> APIRouter:
         return html_page(
             "incidents.html",
             title="Incidents",
+            here="incidents",
             incidents=[incident_json(incident) for incident in found],
             shown_state=None if state is None else state.value,
             states=[choice.value for choice in IncidentState],
@@ -77,12 +84,24 @@ def pages_router(context: ApiContext) -> APIRouter:
     return router
 
 
+def _lead(lines: list[dict[str, Any]]) -> str:
+    """The fleet in a sentence."""
+    if not lines:
+        return "No events have come yet"
+    ill = sum(line["state"] in {"harm", "drift"} for line in lines)
+    fine = sum(line["state"] == "ok" for line in lines)
+    some = "deployment" if len(lines) == 1 else "deployments"
+    return f"{len(lines):,} {some}: {fine:,} ok, {ill:,} that need somebody"
+
+
 def incident_page(context: ApiContext, incident_id: str) -> HTMLResponse:
     """One incident; RequestRefusedError 404."""
     from monitor.api.query import find_incident
 
     found = find_incident(context, incident_id)
-    return html_page("incident.html", title=f"Incident {found['id']}", incident=found)
+    return html_page(
+        "incident.html", title=f"Incident {found['id']}", here="incident", incident=found
+    )
 
 
 def report_page(report: dict[str, Any]) -> HTMLResponse:

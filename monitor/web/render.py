@@ -11,14 +11,18 @@ from urllib.parse import quote
 
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from alerts.plain import name, plain
+from monitor.reports.html import style_text
+from monitor.reports.view import MARK, state_words
 
 
 def html_page(template: str, **values: Any) -> HTMLResponse:
     """A template as a reply with its own nonce."""
     nonce = new_nonce()
-    html = _templates().get_template(template).render(nonce=nonce, **values)
+    style = Markup(style_text())  # noqa: S704  # our own file
+    html = _templates().get_template(template).render(nonce=nonce, style=style, **values)
     return html_reply(html, nonce)
 
 
@@ -46,7 +50,13 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        segment=_segment, moment=_moment, number=_number, signed=_signed, name=name, plain=plain
+        segment=_segment,
+        moment=_moment,
+        number=_number,
+        name=name,
+        plain=plain,
+        words=state_words,
+        mark=_mark,
     )
     return environment
 
@@ -67,5 +77,5 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:,}"
 
 
-def _signed(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.3g}"
+def _mark(state: str) -> str:
+    return MARK.get(state, "?")

@@ -1,0 +1,50 @@
+"""What the HTTP side needs of the service around it. Tests bring their own; so does the daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from fastapi import APIRouter
+
+from alerts.records import Message
+from alerts.settings import AlertSettings
+from detectors.records import Deployment
+from monitor.clock import Clock
+from monitor.config import Config
+from storage.engine import Database
+
+
+class Exposition(Protocol):
+    """Figures in Prometheus' text format."""
+
+    def render(self) -> bytes:
+        """Every figure as it stands now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ApiContext:
+    """The parts of a service that routes call. All callables may be used from any thread.
+
+    `config` returns the snapshot in force now. `report_of` builds a kedge.report/1 over the last
+    `days` of event time (None: the default window) and raises a KedgeError in words where it
+    cannot. `flush` closes every tick of a model and says what that brought. `ready` maps what
+    was looked at to "" or to what is wrong with it. `channels_of` names who gets a message.
+    """
+
+    database: Database
+    config: Callable[[], Config]
+    clock: Clock
+    ingest: APIRouter
+    report_of: Callable[[Deployment, int | None], dict[str, Any]]
+    flush: Callable[[str], Mapping[str, int]]
+    ready: Callable[[], Mapping[str, str]]
+    channels_of: Callable[[Message], Sequence[str]]
+    metrics: Exposition
+
+    @property
+    def alerts(self) -> AlertSettings:
+        """How messages about a person's work on an incident are written."""
+        return AlertSettings(public_url=self.config().service.base_url)

@@ -1,0 +1,198 @@
+"""Work on incidents, retraining requests and the outbox: each deed is one transaction.
+
+Incidents live in event time, so that a replay makes the same ones. A person's deed is therefore
+dated by how far their deployment has been evaluated, always behind the last line of the history
+and before anything a later check can add; the wall clock stands at the end of its words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+import structlog
+from fastapi import APIRouter, Path, Query
+from sqlalchemy.orm import Session
+
+from alerts.closing import acknowledge, resolve_by_person
+from alerts.history import record
+from alerts.plain import name, plain
+from alerts.records import Change, Decision, Incident, Reason, RequestStatus
+from detectors.records import to_datetime
+from monitor.api import shapes
+from monitor.api.context import ApiContext
+from monitor.api.errors import RequestRefusedError
+from monitor.api.forms import request_json
+from monitor.api.look_up import find_model, unknown
+from monitor.api.problems import CONFLICT, PROBLEMS
+from monitor.reports.forms import incident_json, iso
+from storage.deployments import get_deployment
+from storage.incidents import UnknownIncidentError, get_incident, list_incidents, save_incidents
+from storage.outbox import enqueue, get_message, replay_dead
+from storage.retraining import UnknownRequestError, change_status, list_requests
+
+log = structlog.get_logger(__name__)
+
+Id = Annotated[str, Path(max_length=400)]
+Do = Callable[[Incident, datetime], Decision]
+
+
+def work_router(context: ApiContext) -> APIRouter:
+    """Routes that change what people track."""
+    router = APIRouter(prefix="/v1", responses={**PROBLEMS, **CONFLICT})
+    _incidents(router, context)
+    _requests(router, context)
+    _service(router, context)
+    return router
+
+
+def _incidents(router: APIRouter, context: ApiContext) -> None:
+    @router.post(
+        "/incidents/{incident_id}/ack", response_model=shapes.IncidentDone, tags=["incidents"]
+    )
+    def ack(incident_id: Id, deed: shapes.Deed) -> dict[str, Any]:
+        """Take an incident: reminders stop. A second time changes nothing."""
+        return work(
+            context,
+            incident_id,
+            lambda incident, at: _with_note(acknowledge(incident, by=deed.by, now=at), deed.note),
+        )
+
+    @router.post(
+        "/incidents/{incident_id}/resolve", response_model=shapes.IncidentDone, tags=["incidents"]
+    )
+    def resolve(incident_id: Id, deed: shapes.Deed) -> dict[str, Any]:
+        """Close an incident and tell its channels; alarms that go on will open it again."""
+        return work(
+            context,
+            incident_id,
+            lambda incident, at: resolve_by_person(
+                incident, by=deed.by, now=at, note=deed.note, settings=context.alerts
+            ),
+        )
+
+    @router.post(
+        "/incidents/{incident_id}/feedback", response_model=shapes.IncidentDone, tags=["incidents"]
+    )
+    def feedback(incident_id: Id, deed: shapes.Feedback) -> dict[str, Any]:
+        """Write down what was found out, while the incident is open or after."""
+        words = ": ".join(part for part in (deed.verdict or "", plain(deed.note, 1_000)) if part)
+        if not words:
+            raise RequestRefusedError(422, "feedback without words", "give a verdict or a note")
+        return work(context, incident_id, lambda incident, at: _noted(incident, deed.by, words, at))
+
+
+def work(context: ApiContext, incident_id: str, do: Do) -> dict[str, Any]:
+    """Decide, save and enqueue in one transaction, so that a check and a person never mix."""
+    wall = context.clock.now()
+    with context.database.write() as session:
+        try:
+            incident = get_incident(session, incident_id, lock=True)
+        except UnknownIncidentError:
+            known = [other.id for other in list_incidents(session, limit=500)]
+            raise unknown("incident", incident_id, known) from None
+        decision = do(incident, _event_time(session, incident, wall))
+        changed = [_stamped(after, wall) for after in decision.incidents]
+        save_incidents(session, changed)
+        for message in decision.messages:
+            enqueue(session, message, context.channels_of(message), wall)
+    outcome = decision.reasons[0].code
+    log.info("incident.worked_on", incident=incident_id, outcome=outcome)
+    return {**incident_json(changed[0] if changed else incident), "outcome": outcome}
+
+
+def _event_time(session: Session, incident: Incident, wall: datetime) -> datetime:
+    """Behind everything the incident's history holds, and not ahead of the next check."""
+    state = get_deployment(session, incident.deployment)
+    until_us = None if state is None else state.evaluated_until_us
+    at = wall if until_us is None else to_datetime(until_us)
+    behind = [change.at + timedelta(microseconds=1) for change in incident.history]
+    return max([at, incident.updated_at, *behind])
+
+
+def _stamped(incident: Incident, wall: datetime) -> Incident:
+    """The wall clock at the end of the newest line: when a person did it."""
+    *earlier, last = incident.history
+    words = f"{last.words} [{iso(wall.replace(microsecond=0))}]".strip()
+    return replace(incident, history=(*earlier, replace(last, words=words)))
+
+
+def _with_note(decision: Decision, note: str) -> Decision:
+    if not note or not decision.incidents:
+        return decision
+    (incident,) = decision.incidents
+    *earlier, last = incident.history
+    noted = replace(incident, history=(*earlier, replace(last, words=plain(note))))
+    return replace(decision, incidents=(noted,))
+
+
+def _noted(incident: Incident, by: str, words: str, at: datetime) -> Decision:
+    told = record(incident, Change(at, "feedback", by=name(by), words=words))
+    return Decision((told,), reasons=(Reason("noted", words, incident.id),))
+
+
+def _requests(router: APIRouter, context: ApiContext) -> None:
+    def step(request_id: str, status: RequestStatus, deed: shapes.Deed) -> dict[str, Any]:
+        with context.database.write() as session:
+            try:
+                after = change_status(
+                    session,
+                    request_id,
+                    status,
+                    by=name(deed.by),
+                    now=context.clock.now(),
+                    words=plain(deed.note, 1_000),
+                )
+            except UnknownRequestError:
+                known = [other.id for other in list_requests(session, limit=500)]
+                raise unknown("retraining request", request_id, known) from None
+        log.info("request.changed", request=request_id, status=after.status.value)
+        return request_json(after)
+
+    path = "/retraining-requests/{request_id}"
+
+    @router.post(f"{path}/approve", response_model=shapes.RequestShape, tags=["retraining"])
+    def approve(request_id: Id, deed: shapes.Deed) -> dict[str, Any]:
+        """Let a request go ahead."""
+        return step(request_id, RequestStatus.APPROVED, deed)
+
+    @router.post(f"{path}/reject", response_model=shapes.RequestShape, tags=["retraining"])
+    def reject(request_id: Id, deed: shapes.Deed) -> dict[str, Any]:
+        """Turn a request down."""
+        return step(request_id, RequestStatus.REJECTED, deed)
+
+    @router.post(f"{path}/complete", response_model=shapes.RequestShape, tags=["retraining"])
+    def complete(request_id: Id, deed: shapes.Deed) -> dict[str, Any]:
+        """Say that what was asked for has been done."""
+        return step(request_id, RequestStatus.COMPLETED, deed)
+
+
+def _service(router: APIRouter, context: ApiContext) -> None:
+    @router.post("/flush", response_model=shapes.Flushed, tags=["service"])
+    def flush(body: shapes.FlushBody) -> dict[str, Any]:
+        """Close every tick of a model now, as at the end of a file."""
+        with context.database.read() as session:
+            find_model(session, context.config(), body.model)
+        return {"model": body.model, "counts": dict(context.flush(body.model))}
+
+    @router.post("/outbox/{message_id}/replay", response_model=shapes.Replayed, tags=["outbox"])
+    def replay(
+        message_id: Id, channel: Annotated[str | None, Query(max_length=200)] = None
+    ) -> dict[str, Any]:
+        """Send a message again that was given up, under the same id."""
+        with context.database.write() as session:
+            if get_message(session, message_id) is None:
+                raise RequestRefusedError(
+                    404, f"no message '{name(message_id)}'", "GET /v1/outbox lists dead letters"
+                )
+            replayed = replay_dead(
+                session, context.clock.now(), message_id=message_id, channel=channel
+            )
+        if not replayed:
+            raise RequestRefusedError(
+                409, "this message was not given up", "GET /v1/outbox lists dead letters"
+            )
+        log.info("message.replayed", message=message_id, deliveries=replayed)
+        return {"id": message_id, "replayed": replayed}
