@@ -32,7 +32,9 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
 
 def _duration(value: object) -> object:
-    return parse_duration(value, what="duration") if isinstance(value, str) else value
+    if isinstance(value, str):
+        return parse_duration(value, what="duration", allow_zero=True)
+    return value
 
 
 DurationUs = Annotated[int, BeforeValidator(_duration), Field(gt=0)]

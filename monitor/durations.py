@@ -19,14 +19,14 @@ _BUDGET = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(?:pages?|alarms?)\s*(?:/|per)\s*(.
 _ROWS = re.compile(r"^\s*(\d+)\s*rows?\s*$")
 
 
-def parse_duration(text: str, *, what: str) -> int:
+def parse_duration(text: str, *, what: str, allow_zero: bool = False) -> int:
     """'90min', '6h', '1 d', '2w' as microseconds.
 
     Raises:
-        UsageError: if the text is no duration or is not above zero.
+        UsageError: if the text is no duration, or is zero and may not be.
     """
     match = _DURATION.match(text)
-    if match is None or float(match[1]) <= 0:
+    if match is None or (float(match[1]) == 0 and not allow_zero):
         msg = f"{what}: '{text}' is no duration; write a number and s, min, h, d or w, as in 6h"
         raise UsageError(msg)
     return round(float(match[1]) * _UNITS_US[match[2]])
