@@ -31,6 +31,7 @@ from monitor.config import ChannelConfig, Config, ModelConfig, SourceConfig
 from monitor.delivery import Channel, Channels, deliver_due
 from monitor.errors import InputError, KedgeError, NotAllowedError, did_you_mean
 from monitor.ingest import Ingest, ModelIngest
+from monitor.metrics import Metrics
 from monitor.outbound import GuardedClient
 from monitor.runner import ChangedMeanwhileError, Runner
 from monitor.sampling import Sampling
@@ -52,17 +53,8 @@ log = structlog.get_logger()
 
 UNSENT_TOO_OLD = timedelta(minutes=15)
 RETENTION_EVERY_S = 3_600
+CHECK_TRIES = 3
 KEPT_HISTORY = timedelta(days=400)
-
-
-@dataclass(slots=True)
-class CheckStats:
-    """Totals of the check job since the start, for /metrics."""
-
-    checks: int = 0
-    instants: int = 0
-    failures: int = 0
-    last_seconds: float = 0.0
 
 
 @dataclass(slots=True, eq=False)
@@ -78,7 +70,7 @@ class Service:
     reader: Runner = field(init=False)
     channels: Channels = field(init=False)
     scheduler: BackgroundScheduler = field(init=False)
-    stats: CheckStats = field(default_factory=CheckStats)
+    metrics: Metrics = field(init=False)
     _checking: threading.Lock = field(default_factory=threading.Lock)
     _reading: threading.Lock = field(default_factory=threading.Lock)
     _dirty: set[str] = field(default_factory=set)
@@ -95,6 +87,9 @@ class Service:
         self.schemas = StoredSchemas(self.database, lambda: self.config)
         self.ingest = Ingest(
             self.database, self.clock, self.ingest_settings, after_commit=self._dirty.update
+        )
+        self.metrics = Metrics(
+            self.database, self.clock, lambda: self.config, lambda: self.ingest.stats
         )
         self.runner = self._runner()
         self.reader = self._runner()
@@ -117,7 +112,7 @@ class Service:
         self._every(RETENTION_EVERY_S, self.keep_house, "retention")
         for source in self.config.sources:
             self._every(source.every / 1e6, self._puller(source), f"pull {source.name}")
-        self.scheduler.add_listener(_log_job_error, EVENT_JOB_ERROR)
+        self.scheduler.add_listener(self._job_failed, EVENT_JOB_ERROR)
         self.scheduler.start()
         log.info(
             "service.started",
@@ -150,32 +145,32 @@ class Service:
         """Check one model now; work lost to another process or a person is done again."""
         with self._checking:
             started = self.clock.monotonic()
+            instants, failed = 0, True
             try:
-                for attempt in range(3):
-                    try:
-                        instants = self.runner.check_model(model, flush=flush)
-                        break
-                    except (StaleCheckpointError, ChangedMeanwhileError) as error:
-                        log.info("check.again", model=model, reason=str(error), attempt=attempt)
-                else:
-                    self._dirty.add(model)
-                    return 0
+                instants = self._check(model, flush=flush)
+                failed = False
             except KedgeError as error:
-                self.stats.failures += 1
                 log.warning("check.refused", model=model, reason=str(error))
-                return 0
             except SQLAlchemyError:
-                self.stats.failures += 1
                 self._dirty.add(model)
                 raise
-            self.stats.checks += 1
-            self.stats.instants += instants
-            self.stats.last_seconds = self.clock.monotonic() - started
+            finally:
+                seconds = self.clock.monotonic() - started
+                self.metrics.checked(model, seconds=seconds, instants=instants, failed=failed)
             return instants
+
+    def _check(self, model: str, *, flush: bool) -> int:
+        for _ in range(CHECK_TRIES):
+            try:
+                return self.runner.check_model(model, flush=flush)
+            except (StaleCheckpointError, ChangedMeanwhileError) as error:
+                log.info("check.again", model=model, reason=str(error))
+        self._dirty.add(model)
+        return 0
 
     def deliver(self) -> None:
         """Send what is due in the outbox."""
-        deliver_due(
+        delivered = deliver_due(
             self.database,
             self.channels,
             client=GuardedClient(self.clock),
@@ -183,6 +178,9 @@ class Service:
             console=sys.stdout,
             stop=self._stopping.is_set,
         )
+        for outcome, attempts in delivered.counts.items():
+            if attempts:
+                self.metrics.delivered(outcome.value, attempts)
 
     def keep_house(self) -> None:
         """Delete rows older than the retention period."""
@@ -215,6 +213,11 @@ class Service:
                 log.warning("source.refused", source=source.name, reason=error)
 
         return pull
+
+    def _job_failed(self, event: JobExecutionEvent) -> None:
+        error = event.exception
+        self.metrics.job_failed(event.job_id.split()[0])
+        log.error("job.failed", job=event.job_id, error=f"{type(error).__name__}: {error}"[:300])
 
     def _every(self, seconds: float, job: Callable[[], None], name: str) -> None:
         self.scheduler.add_job(
@@ -387,8 +390,3 @@ def deployments_of(database: Database, model: str) -> list[str]:
     """The domains of a model, for error messages."""
     with database.read() as session:
         return [state.deployment.domain for state in list_deployments(session, model)]
-
-
-def _log_job_error(event: JobExecutionEvent) -> None:
-    error = event.exception
-    log.error("job.failed", job=event.job_id, error=f"{type(error).__name__}: {error}"[:300])

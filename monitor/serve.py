@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 from types import FrameType
 
@@ -18,7 +17,7 @@ from monitor.clock import SystemClock
 from monitor.config import Config, load_config
 from monitor.daemon import Service
 from monitor.errors import KedgeError
-from monitor.telemetry import configure_logging, service_metrics
+from monitor.telemetry import configure_logging
 
 log = structlog.get_logger()
 
@@ -33,7 +32,7 @@ def serve(config_path: str | None, *, port: int | None = None) -> None:
         KedgeError: the configuration or the database cannot be used.
     """
     config = load_config(config_path)
-    configure_logging(config.service.log_level, json=not sys.stderr.isatty())
+    configure_logging(config.service.log_level)
     service = Service(config, SystemClock())
     app = build_app(service)
     _reload_on_hangup(service, config_path)
@@ -71,7 +70,7 @@ def build_app(service: Service) -> FastAPI:
         flush=service.flush,
         ready=service.ready,
         channels_of=service.channels_of,
-        metrics=service_metrics(service),
+        metrics=service.metrics,
     )
     return create_app(context)
 
