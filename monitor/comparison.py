@@ -122,7 +122,7 @@ def _report(
         current=after,
         references=[ReferenceLine(_name(reference), "onboarding", 1, before.rows)],
         now=now,
-        budget=single_look_budget(settings),
+        budget=single_look_budget(settings, timed=after.ts_us is not None),
     )
 
 

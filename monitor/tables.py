@@ -227,6 +227,7 @@ def _features(
 ) -> tuple[dict[str, FloatArray], dict[str, Categories], list[str]]:
     """Every column without a role, by the kind asked for, the reference's kind, or its type."""
     taken = set(roles.taken()) | set(roles.ignore)
+    extra: list[str] = []
     numeric: dict[str, FloatArray] = {}
     categorical: dict[str, Categories] = {}
     notes: list[str] = []
@@ -238,7 +239,10 @@ def _features(
             notes.append(f"ignored {name}: a row index that pandas wrote along")
             continue
         sliced = any(name in names for names in roles.slices)
-        if (name in taken and not (wanted or sliced)) or (like is not None and name not in known):
+        if name in taken and not (wanted or sliced):
+            continue
+        if like is not None and name not in known:
+            extra.append(name)
             continue
         kind = arrow.schema.field(name).type
         if pa.types.is_dictionary(kind):
@@ -262,6 +266,8 @@ def _features(
             categorical[name] = _categories(arrow.column(name))
         else:
             notes.append(f"ignored {name}: a {kind} column is no feature")
+    if extra:
+        notes.append(f"not compared, because the reference does not have them: {shortened(extra)}")
     return numeric, categorical, notes
 
 

@@ -103,11 +103,9 @@ def conclude(measured: Measured, *, rejected: bool) -> ColumnComparison:
     ]
     words = [effect.words for effect in telling]
     if state is State.UNDETERMINED:
-        widest = max(telling, key=lambda effect: (effect.high - effect.estimate) / effect.practical)
+        first = telling[0]  # what a column is first of all: its distribution, before its nulls
         rows_a, rows_b = measured.comparison.rows
         size = f"{rows_b:,} rows against {rows_a:,}"
-        limits = (
-            f"{widest.what} may be up to {widest.high:.2g}; {widest.practical:.2g} would matter"
-        )
+        limits = f"{first.what} may be up to {first.high:.2g}; {first.practical:.2g} would matter"
         words = [f"too little data ({size}): {limits}"]
     return replace(measured.comparison, state=state, detail="; ".join([*words, *measured.remarks]))

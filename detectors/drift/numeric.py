@@ -112,7 +112,8 @@ def _measure_values(
             high=high,
             practical=ks.PRACTICAL,
             p_value=p_value,
-            words=f"{100 * found.ks:.1f} % of rows lie elsewhere ({low:.3f} to {high:.3f})",
+            words=f"{100 * found.ks:.1f} % of rows lie elsewhere "
+            f"({100 * low:.1f} to {100 * high:.1f} %)",
         )
     ]
     moved = None

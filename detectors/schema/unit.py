@@ -87,12 +87,10 @@ def _factor(name: str, was: FloatArray, now: FloatArray, noise: float) -> Schema
 
 
 def _affine(name: str, was: FloatArray, now: FloatArray) -> SchemaCheck | None:
-    from scipy.stats import theilslopes
-
     quartile_range = float(was[14] - was[4])
     if quartile_range <= 0 or not np.isfinite(now).all():
         return None
-    slope, intercept, *_ = theilslopes(now, was)
+    slope, intercept = _theil_sen(was, now)
     residual = float(np.median(np.abs(now - intercept - slope * was)))
     temperature = _temperature(float(slope), float(intercept))
     if temperature and residual < RESIDUAL_IQR * quartile_range * slope:
@@ -120,6 +118,15 @@ def _affine(name: str, was: FloatArray, now: FloatArray) -> SchemaCheck | None:
         proposal=f"looks like an offset of {shift:+.4g}",
         strength=abs(shift) / quartile_range,
     )
+
+
+def _theil_sen(x: FloatArray, y: FloatArray) -> tuple[float, float]:
+    """Slope and intercept (Theil 1950, Sen 1968): the median slope over pairs of points."""
+    first, second = np.triu_indices(len(x), k=1)
+    apart = x[second] - x[first]
+    known = apart != 0
+    slope = float(np.median((y[second] - y[first])[known] / apart[known]))
+    return slope, float(np.median(y)) - slope * float(np.median(x))
 
 
 def _temperature(slope: float, intercept: float) -> str | None:

@@ -58,6 +58,7 @@ from monitor.reports.forms import (
 
 SCHEMA_NAME = "kedge.report/1"
 SINGLE_LOOK = "single look, no time axis"
+TIMED_LOOK = "single look; `kedge replay` follows the rows over time"
 MOST_DIAGNOSED = 6_000
 
 
@@ -166,7 +167,7 @@ def write_down(
         "predictions": _predictions(answers.predictions),
         "inputs": {"state": _inputs_state(answers).value},
         "columns": [_column(column) for column in answers.columns],
-        "labels": None if answers.labels is None else _column(answers.labels),
+        "labels": _labels(answers.labels, reference, current),
         "schema_checks": [_check(check) for check in answers.checks],
         "performance": {
             "realised": {name: finite(value) for name, value in answers.realised.items()},
@@ -219,28 +220,61 @@ def _schema_state(checks: Sequence[SchemaCheck]) -> State:
 
 
 def headline(deployment: Deployment, answers: Answers) -> str:
-    """One sentence: transfer first, then what is ill, then what it means."""
-    said = [f"transfer {_transfer_words(answers.transfer)}"]
-    if answers.calibration.state in {State.DRIFT, State.WATCH}:
+    """One sentence: transfer where it is known, what is ill, what it means, what to do."""
+    said = []
+    if answers.transfer.state is not TransferState.NOT_MONITORED:
+        said.append(f"transfer {_transfer_words(answers.transfer)}")
+    said += _ills(answers)
+    if not _ills(answers):
+        said.append(_quiet_words(answers))
+    mode, action = answers.diagnosis.mode, answers.diagnosis.action
+    if mode is Mode.UNDETERMINED:
+        said.append("too little data for a diagnosis")
+    elif mode is not Mode.NONE:
+        to_do = "" if action.kind == "none" else f", so {action.kind}"
+        said.append(f"this looks like {mode.value}{to_do}")
+    if answers.transfer.state is TransferState.NOT_MONITORED:
+        said.append("transfer not monitored")
+    return f"{deployment}: {'; '.join(said)}."
+
+
+def _ills(answers: Answers) -> list[str]:
+    """What drifted or is to watch, the gravest kind of answer first."""
+    ill = {State.DRIFT, State.WATCH}
+    said = []
+    if answers.calibration.state in ill:
         ratio = answers.calibration.observed_over_expected
         size = "" if ratio is None else f" (observed / expected {ratio:.2f})"
-        said.append(f"calibration {answers.calibration.state.value}{size}")
-    if answers.predictions is not None and answers.predictions.state in {State.DRIFT, State.WATCH}:
-        said.append(f"predictions {answers.predictions.state.value}")
-    moved = [c.name for c in answers.columns if c.state is State.DRIFT]
-    if moved:
-        named = ", ".join(moved[:3]) + (f" and {len(moved) - 3} more" if len(moved) > 3 else "")
-        said.append(f"{len(moved)} of {len(answers.columns)} columns drifted: {named}")
-    elif answers.columns:
-        said.append(f"inputs {_inputs_state(answers).value}")
-    mode = answers.diagnosis.mode
-    if mode not in {Mode.NONE, Mode.UNDETERMINED}:
-        said.append(f"diagnosis: {mode.value}; {answers.diagnosis.action.kind}")
-    elif mode is Mode.NONE:
-        said.append("no problem found")
-    else:
-        said.append("too little data for a diagnosis")
-    return f"{deployment}: {'; '.join(said)}."
+        said.append(f"calibration {_moved(answers.calibration.state)}{size}")
+    if answers.predictions is not None and answers.predictions.state in ill:
+        said.append(f"predictions {_moved(answers.predictions.state)}")
+    gone = list(dict.fromkeys(c.column for c in answers.checks if c.state is State.DRIFT))
+    if gone:
+        said.append(f"schema fault in {_listed(gone)}")
+    for state in (State.DRIFT, State.WATCH):
+        moved = [c.name for c in answers.columns if c.state is state]
+        if moved:
+            total = len(answers.columns)
+            said.append(f"{len(moved)} of {total} columns {_moved(state)} ({_listed(moved)})")
+            break
+    return said
+
+
+def _quiet_words(answers: Answers) -> str:
+    """What to say where nothing is ill: that it is well, or that it is not known."""
+    overall = overall_state(answers)
+    if overall is State.UNDETERMINED or _inputs_state(answers) is State.UNDETERMINED:
+        return "nothing found, with too little data to rule it out"
+    return "no problem found"
+
+
+def _moved(state: State) -> str:
+    return "drifted" if state is State.DRIFT else "may have drifted"
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(name[:60] for name in names[:3])
+    return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _transfer_words(verdict: TransferVerdict) -> str:
@@ -251,8 +285,6 @@ def _transfer_words(verdict: TransferVerdict) -> str:
                 f"{verdict.state.value} ({verdict.loss} {abs(verdict.difference):.3g} {way} "
                 f"than from scratch, {verdict.rows:,} rows)"
             )
-        case TransferState.NOT_MONITORED:
-            return "not monitored"
         case _:
             return f"{verdict.state.value} ({verdict.rows:,} rows)"
 
@@ -322,6 +354,23 @@ def _predictions(column: ColumnComparison | None) -> dict[str, Any]:
     return _column(column)
 
 
+def _labels(
+    column: ColumnComparison | None, reference: Window, current: Window
+) -> dict[str, Any] | None:
+    """How labels compare, with their weighted means (reference, current)."""
+    if column is None:
+        return None
+    return {**_column(column), "mean": [_mean_label(reference), _mean_label(current)]}
+
+
+def _mean_label(window: Window) -> float | None:
+    if window.label is None:
+        return None
+    known = ~np.isnan(window.label)
+    weight = window.weights()[known]
+    return float(weight @ window.label[known] / weight.sum()) if known.any() else None
+
+
 def _column(column: ColumnComparison) -> dict[str, Any]:
     return {
         "name": column.name,
@@ -384,8 +433,11 @@ def _trajectory(path: Trajectory) -> list[dict[str, Any]]:
     ]
 
 
-def single_look_budget(settings: Settings) -> dict[str, Any]:
-    """What a report from two files can say of the budget: nothing was promised."""
+def single_look_budget(settings: Settings, *, timed: bool = False) -> dict[str, Any]:
+    """What a report from two files can say of the budget: nothing was promised.
+
+    `timed` says that the rows have times; they are still looked at once.
+    """
     from monitor.durations import duration_words
 
     return {
@@ -394,5 +446,5 @@ def single_look_budget(settings: Settings) -> dict[str, Any]:
         "spent": 0,
         "realised": None,
         "guaranteed": False,
-        "why_not": SINGLE_LOOK,
+        "why_not": TIMED_LOOK if timed else SINGLE_LOOK,
     }

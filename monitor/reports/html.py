@@ -59,7 +59,7 @@ def render_html_many(
             nonce=nonce,
             many=many,
             title=_page_title(reports, many=many),
-            lines=[(f"domain-{at}", view.overview(report)) for at, report in enumerate(reports)],
+            lines=_lines(reports),
             absent=view.absent_words(result) if isinstance(result, Mapping) else [],
             sections=[_section(report, at, many=many) for at, report in enumerate(reports)],
             made=instant(reports[0]["generated_at"]) if reports else "",
@@ -100,6 +100,7 @@ def _environment() -> Environment:
         mark=lambda state: view.MARK.get(state, "?"),
         psi=view.psi_words,
         effect=view.effect_words,
+        changed=view.changed_words,
         estimate=estimate,
         action=view.action_words,
         diagnosis=view.diagnosis_words,
@@ -113,6 +114,12 @@ def _page_title(reports: Sequence[view.Report], *, many: bool) -> str:
     if many:
         return f"{name_of(reports[0]['model'])}: {count(len(reports), 'domain')}"
     return view.title(reports[0])
+
+
+def _lines(reports: Sequence[view.Report]) -> list[tuple[str, view.Overview]]:
+    """Anchor and line of every domain, the worst first."""
+    order = view.worst_first(reports)
+    return [(f"domain-{at}", view.overview(reports[at])) for at in order]
 
 
 def _section(report: view.Report, at: int, *, many: bool) -> dict[str, Any]:

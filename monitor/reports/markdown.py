@@ -51,7 +51,7 @@ def render_markdown(report: view.Report, *, level: int = 1) -> str:
         ]
     parts += _slices(report, sub)
     if report["schema_checks"]:
-        parts += [f"{sub} Schema\n", *_checks(report["schema_checks"])]
+        parts += [f"{sub} Schema\n", *_checks(report)]
     parts += _columns(report, sub)
     if report["incidents"]:
         parts += [f"{sub} Incidents\n", *_incidents(report["incidents"])]
@@ -83,7 +83,7 @@ def _overview(reports: Sequence[view.Report]) -> str:
                 escaped(line.diagnosis),
                 line.rows,
             )
-            for line in map(view.overview, reports)
+            for line in (view.overview(reports[at]) for at in view.worst_first(reports))
         ),
     )
 
@@ -93,7 +93,7 @@ def _diagnosis(diagnosis: Mapping[str, Any]) -> list[str]:
     action = diagnosis["action"]
     lines.append(f"\n**Do:** {escaped(view.action_words(action))}\n")
     if action["falsified_by"]:
-        lines.append(f"**Then:** {escaped(action['falsified_by'])}.\n")
+        lines.append(f"**To confirm:** {escaped(action['falsified_by'])}.\n")
     return lines
 
 
@@ -135,12 +135,9 @@ def _slices(report: view.Report, sub: str) -> list[str]:
     return parts
 
 
-def _checks(checks: Iterable[Mapping[str, Any]]) -> list[str]:
-    lines = []
-    for check in checks:
-        proposal = f" ({escaped(check['proposal'])})" if check["proposal"] else ""
-        lines.append(f"- {_state(check['state'])}: {escaped(check['detail'])}{proposal}")
-    return [*lines, ""]
+def _checks(report: view.Report) -> list[str]:
+    found = view.schema_lines(report)
+    return [*(f"- {_state(state)}: {escaped(words)}" for state, words in found), ""]
 
 
 def _columns(report: view.Report, sub: str) -> list[str]:

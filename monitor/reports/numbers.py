@@ -75,7 +75,9 @@ def estimate(
         return f"{share(value) if as_share else number(value, sign=sign)} {between}".rstrip()
     low, high = (times * bound for bound in bounds if bound is not None)
     width = high - low
-    decimals = 2 if width <= 0 else min(max(1 - math.floor(math.log10(width)), 0), 6)
+    decimals = (
+        1 if width <= 0 else min(max(1 - math.floor(math.log10(width)), 0), 1 if as_share else 6)
+    )
     plus = "+" if sign else ""
     shown = [f"{part:{plus},.{decimals}f}" for part in (times * value, low, high)]
     return f"{shown[0]}{unit} [{shown[1]}, {shown[2]}]"

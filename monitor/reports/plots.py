@@ -103,11 +103,20 @@ def _ticks(bars: int) -> list[tuple[int, str]]:
 
 
 def _bin_start(label: str) -> str:
-    return clean(label.split(" to ")[0], 12)
+    return _edge(label.split(" to ")[0])
 
 
 def _bin_end(label: str) -> str:
-    return clean(label.split(" to ")[-1], 12)
+    return _edge(label.split(" to ")[-1])
+
+
+def _edge(text: str) -> str:
+    """The edge of a bin as people write it."""
+    try:
+        value = float(text)
+    except ValueError:
+        return clean(text, 12)
+    return clean(text, 12) if 1e-4 <= abs(value) < 1e6 or value == 0.0 else number(value)
 
 
 def _lying(labels: Sequence[str], before: Sequence[float], after: Sequence[float]) -> str:

@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from monitor.reports.numbers import clean, count, estimate, instant, name_of, number
+from monitor.reports.numbers import clean, estimate, instant, name_of, number
 from monitor.reports.view import (
     COLUMN_HEADS,
     MARK,
@@ -30,9 +30,11 @@ from monitor.reports.view import (
     questions,
     reports_of,
     rows_words,
+    schema_lines,
     state_words,
     title,
     worst_columns,
+    worst_first,
 )
 
 STYLE = {
@@ -101,7 +103,7 @@ def _overview(reports: list[Report]) -> Table:
     for head in ("domain", "state", "transfer", "calibration", "inputs", "diagnosis"):
         table.add_column(head, overflow="fold")
     table.add_column("rows", justify="right")
-    for line in map(overview, reports):
+    for line in (overview(reports[at]) for at in worst_first(reports)):
         table.add_row(
             Text(line.domain, style="bold"),
             badge(line.state),
@@ -135,7 +137,7 @@ def _diagnosis(report: Report, console: Console, *, everything: bool) -> None:
     action = diagnosis["action"]
     lines.append(Text.assemble(("Do  ", "dim"), (action_words(action), "bold")))
     if action["falsified_by"]:
-        lines.append(Text.assemble(("    Then  ", "dim"), clean(action["falsified_by"])))
+        lines.append(Text.assemble(("To confirm  ", "dim"), clean(action["falsified_by"])))
     console.print(_indented(Group(*lines), below=1))
 
 
@@ -186,20 +188,18 @@ def _slices(report: Report, console: Console, *, everything: bool) -> None:
 
 
 def _checks(report: Report, console: Console, *, everything: bool) -> None:
-    checks = report["schema_checks"]
-    if not checks or (len(checks) <= TOLD_CHECKS and not everything):
+    found = schema_lines(report)
+    if not found or (len(found) <= TOLD_CHECKS and not everything):
         return  # the line of the question has said them
     lines = [Text("Schema", style="dim")]
-    shown = checks if everything else checks[:FEW_LINES]
-    for check in shown:
+    shown = found if everything else found[:FEW_LINES]
+    for state, words in shown:
         line = Text("  ")
-        line.append_text(badge(check["state"]))
-        line.append(f"  {clean(check['detail'], 300)}")
-        if check["proposal"]:
-            line.append(f" ({clean(check['proposal'], 200)})")
+        line.append_text(badge(state))
+        line.append(f"  {words}")
         lines.append(line)
-    if len(checks) > len(shown):
-        lines.append(Text(f"  and {len(checks) - len(shown)} more (--all)", style="dim"))
+    if len(found) > len(shown):
+        lines.append(Text(f"  and {len(found) - len(shown)} more (--all)", style="dim"))
     console.print(_indented(Group(*lines), below=1))
 
 
@@ -214,12 +214,12 @@ def _columns(report: Report, console: Console, *, everything: bool) -> None:
         for column in shown:
             table.add_row(badge(column["state"]), *(Text(cell) for cell in column_cells(column)))
         console.print(_indented(table))
-    if len(ordered) > len(shown):
-        rest = len(ordered) - len(shown)
-        quiet = rest - (len(telling) - len(shown) if not everything else 0)
-        words = f"{count(rest, 'more column')}, {quiet} of them as before (--all)"
-        if quiet == rest:
-            words = f"{count(rest, 'other column' if shown else 'column')} as before (--all)"
+    rest = len(ordered) - len(shown)
+    if rest:
+        quiet = sum(column["state"] == "ok" for column in ordered) if not everything else 0
+        kinds = [f"{rest - quiet:,} more"] if rest > quiet else []
+        kinds += [f"{quiet:,} as before"] if quiet else []
+        words = f"{' and '.join(kinds)}: see --all"
         console.print(_indented(Text(words, style="dim")))
     console.print()
 

@@ -88,7 +88,7 @@ def headline(report: Report) -> str:
 
 
 def questions(report: Report) -> tuple[Question, ...]:
-    """The five answers, in the order in which they matter."""
+    """The answers in the order in which they matter; labels where both windows have them."""
     transfer, calibration = report["transfer"], report["calibration"]
     predictions = report["predictions"]
     return (
@@ -104,11 +104,12 @@ def questions(report: Report) -> tuple[Question, ...]:
             calibration["state"],
             _after_state(calibration["words"], calibration["state"]),
         ),
+        *_labels(report),
         Question(
             "inputs",
             "Do the inputs look as they did?",
             report["inputs"]["state"],
-            _inputs_words(report["columns"]),
+            _inputs_words(report),
         ),
         Question(
             "predictions",
@@ -120,7 +121,7 @@ def questions(report: Report) -> tuple[Question, ...]:
             "schema",
             "Are the columns still what they were?",
             schema_state(report),
-            _schema_words(report["schema_checks"]),
+            _schema_words(report),
         ),
     )
 
@@ -159,8 +160,16 @@ def column_cells(column: Mapping[str, Any]) -> tuple[str, ...]:
         psi_words(column),
         p_value(column["p_value"]),
         nulls,
-        clean(column["detail"], 200),
+        changed_words(column),
     )
+
+
+def changed_words(column: Mapping[str, Any]) -> str:
+    """What is said of a column beside its effect, which has a place of its own."""
+    clauses = str(column["detail"]).split("; ")
+    if len(clauses) > 1:
+        clauses = [clause for clause in clauses if "% of rows lie elsewhere" not in clause]
+    return clean("; ".join(clauses), 200)
 
 
 TOLD_CHECKS = 2
@@ -240,13 +249,15 @@ def budget_words(report: Report) -> str:
 def action_words(action: Mapping[str, Any]) -> str:
     """The one thing to do, where and how soon."""
     if action["kind"] == "none":
-        return "Nothing to do."
+        return "nothing now"
     return f"{clean(action['kind'])} · {clean(action['scope'])} · {clean(action['cadence'])}"
 
 
 def diagnosis_words(diagnosis: Mapping[str, Any]) -> str:
     """The mode with its confidence, and the runner-up where it deserves to be seen."""
     confidence = diagnosis["confidence"]
+    if diagnosis["mode"] == "undetermined":
+        return "undetermined: too little data"
     sure = "" if confidence is None else f", {confidence:.0%} sure".replace("%", " %")
     second = diagnosis["runner_up"]
     doubtful = second is not None and (confidence is None or confidence < 0.6)
@@ -264,6 +275,11 @@ def overview(report: Report) -> Overview:
         diagnosis=clean(report["diagnosis"]["mode"], 60),
         rows=f"{report['window']['rows']:,}",
     )
+
+
+def worst_first(reports: Sequence[Report]) -> list[int]:
+    """Places of the reports, the worst state first, otherwise as given."""
+    return sorted(range(len(reports)), key=lambda at: _WORST.index(reports[at]["state"]))
 
 
 def reports_of(result: Mapping[str, Any]) -> list[Report]:
@@ -288,21 +304,38 @@ def _after_state(words: str, state: str) -> str:
     return text
 
 
-def _inputs_words(columns: Sequence[Mapping[str, Any]]) -> str:
+def _inputs_words(report: Report) -> str:
+    columns = report["columns"]
     if not columns:
-        return "no feature columns in common"
-    tally = {
-        state: sum(column["state"] == state for column in columns)
-        for state in ("drift", "watch", "undetermined", "ok")
-    }
+        return "no feature columns"
+    missing = {check["column"] for check in report["schema_checks"] if check["check"] == "missing"}
+    states = ["missing" if column["name"] in missing else column["state"] for column in columns]
     words = {
+        "missing": "missing",
         "drift": "drifted",
         "watch": "to watch",
         "undetermined": "with too little data",
         "ok": "as before",
     }
-    said = [f"{many} {words[state]}" for state, many in tally.items() if many]
+    said = [f"{states.count(key)} {told}" for key, told in words.items() if key in states]
     return f"of {count(len(columns), 'column')}: {', '.join(said)}"
+
+
+def _labels(report: Report) -> tuple[Question, ...]:
+    labels = report.get("labels")
+    if not labels:
+        return ()
+    asks = "Are outcomes what they were?"
+    before, after = labels.get("mean", (None, None))
+    binary = labels["bins"]["labels"] in (["0", "1"], ["0"], ["1"])
+    if before is None or after is None:
+        words = _prediction_words(labels)
+    elif binary:
+        words = f"{share(before)} of labels are 1 in the reference, {share(after)} now"
+    else:
+        words = f"mean {number(before)} in the reference, {number(after)} now"
+    rows = f"{labels['rows'][1]:,} labels against {labels['rows'][0]:,}"
+    return (Question("labels", asks, labels["state"], f"{words}; {rows}"),)
 
 
 def _prediction_words(column: Mapping[str, Any]) -> str:
@@ -319,9 +352,28 @@ def _prediction_words(column: Mapping[str, Any]) -> str:
     )
 
 
-def _schema_words(checks: Sequence[Mapping[str, Any]]) -> str:
-    if not checks:
+def _schema_words(report: Report) -> str:
+    lines = [words for _, words in schema_lines(report)]
+    if not lines:
         return "every column is there, of its type, and not suddenly null or constant"
-    shown = [clean(check["detail"], 160) for check in checks[:TOLD_CHECKS]]
-    more = f"; and {len(checks) - TOLD_CHECKS} more" if len(checks) > TOLD_CHECKS else ""
-    return "; ".join(shown) + more
+    more = f"; and {len(lines) - TOLD_CHECKS} more" if len(lines) > TOLD_CHECKS else ""
+    return "; ".join(line[:200] for line in lines[:TOLD_CHECKS]) + more
+
+
+def schema_lines(report: Report) -> list[tuple[str, str]]:
+    """State and words of what schema checks found: one line a column that is gone or null.
+
+    A column that is all null is also absent: one check says what is seen, the other proposes why.
+    """
+    certain = {
+        check["column"]
+        for check in report["schema_checks"]
+        if check["check"] in {"missing", "all_null", "retyped"}
+    }
+    lines = []
+    for check in report["schema_checks"]:
+        if check["check"] == "absent" and check["column"] in certain:
+            continue
+        proposal = f" ({clean(check['proposal'], 240)})" if check["proposal"] else ""
+        lines.append((check["state"], f"{clean(check['detail'], 300)}{proposal}"))
+    return lines
