@@ -1,0 +1,293 @@
+"""On-call work from a terminal: list, describe, acknowledge, resolve, decide on retraining."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from monitor.cli.service import Service, segment, service_option
+from monitor.cli.tables import moment, print_facts, print_json, print_table
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_output = click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+
+
+def _by_options(command: F) -> F:
+    """Add --by (the user of this machine by default) and --note."""
+    wrapped: Any = click.option("--note", default="", help="What to remember about it.")(command)
+    result: F = click.option("--by", default=_user, help="Who does this.  [default: your login]")(
+        wrapped
+    )
+    return result
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+@click.command()
+@click.argument(
+    "what", type=click.Choice(["incidents", "models", "domains", "requests", "references"])
+)
+@click.option("--model", metavar="M")
+@click.option("--domain", metavar="D")
+@click.option("--state", metavar="STATE", help="Incidents: open, acknowledged, resolved.")
+@click.option("--limit", type=click.IntRange(1, 1_000), default=50, show_default=True)
+@_output
+@service_option
+def get(
+    what: str,
+    model: str | None,
+    domain: str | None,
+    state: str | None,
+    limit: int,
+    output: str,
+    service: Service,
+) -> None:
+    """List incidents, models, domains, retraining requests or references."""
+    match what:
+        case "incidents":
+            found = service.get(
+                "/v1/incidents", model=model, domain=domain, state=state, limit=limit
+            )
+        case "models":
+            found = service.get("/v1/models")
+        case "domains":
+            found = {"domains": _domains(service, model)}
+        case "requests":
+            found = service.get(
+                "/v1/retraining-requests", model=model, domain=domain, status=state, limit=limit
+            )
+        case _:
+            found = service.get("/v1/references", model=model, domain=domain)
+    if output == "json":
+        print_json(found)
+    else:
+        _LISTS[what](found[what])
+
+
+def _domains(service: Service, model: str | None) -> list[dict[str, Any]]:
+    """The domains of a model, or of all."""
+    models = (
+        [model]
+        if model is not None
+        else [line["name"] for line in service.get("/v1/models")["models"]]
+    )
+    lines: list[dict[str, Any]] = []
+    for name in models:
+        lines += service.get(f"/v1/models/{segment(name)}/domains")["domains"]
+    return lines
+
+
+def _print_incidents(incidents: list[dict[str, Any]]) -> None:
+    print_table(
+        ("incident", "opened", "state", "severity", "what happened"),
+        [
+            (i["id"], moment(i["opened_at"]), i["state"], i["severity"], i["headline"])
+            for i in incidents
+        ],
+        empty="no incidents",
+    )
+
+
+def _print_models(models: list[dict[str, Any]]) -> None:
+    print_table(
+        ("model", "task", "domains", "rows", "latest event"),
+        [
+            (m["name"], m["task"], m["domains"], m["rows"], moment(m["latest_event"]))
+            for m in models
+        ],
+        empty="no models; name one in kedge.toml",
+    )
+
+
+def _print_domains(domains: list[dict[str, Any]]) -> None:
+    print_table(
+        ("deployment", "state", "transfer", "open", "promise", "rows", "evaluated until"),
+        [
+            (
+                f"{d['model']}/{d['domain']}",
+                d["state"],
+                d["transfer"]["state"],
+                d["open_incidents"]["page"] + d["open_incidents"]["ticket"],
+                d["maturity"],
+                d["rows"],
+                moment(d["evaluated_until"]),
+            )
+            for d in domains
+        ],
+        empty="no domains yet; they appear with their first event",
+    )
+
+
+def _print_requests(requests: list[dict[str, Any]]) -> None:
+    print_table(
+        ("request", "deployment", "asked", "status", "action"),
+        [
+            (
+                r["id"],
+                f"{r['model']}/{r['domain']}",
+                moment(r["requested_at"]),
+                r["status"],
+                f"{r['action']['kind']} ({r['action']['scope']})",
+            )
+            for r in requests
+        ],
+        empty="no retraining requests",
+    )
+
+
+def _print_references(references: list[dict[str, Any]]) -> None:
+    print_table(
+        ("id", "model", "domain", "role", "version", "status", "rows"),
+        [
+            (
+                r["id"],
+                r["model"],
+                r["domain"] or "(every)",
+                r["role"],
+                r["version"],
+                r["status"],
+                r["rows"],
+            )
+            for r in references
+        ],
+        empty="no references; add one with `kedge reference add`",
+    )
+
+
+_LISTS: dict[str, Callable[[list[dict[str, Any]]], None]] = {
+    "incidents": _print_incidents,
+    "models": _print_models,
+    "domains": _print_domains,
+    "requests": _print_requests,
+    "references": _print_references,
+}
+
+
+@click.command()
+@click.argument("what", type=click.Choice(["incident", "request"]))
+@click.argument("id_", metavar="ID")
+@_output
+@service_option
+def describe(what: str, id_: str, output: str, service: Service) -> None:
+    """Show one incident or retraining request with its history."""
+    path = "incidents" if what == "incident" else "retraining-requests"
+    found = service.get(f"/v1/{path}/{segment(id_)}")
+    if output == "json":
+        print_json(found)
+        return
+    (_print_incident if what == "incident" else _print_request)(found)
+    click.echo()
+    kind = "what" if what == "incident" else "status"
+    print_table(
+        ("at", "what", "by", "words"),
+        [
+            (moment(line["at"]), line[kind], line["by"] or "Kedge", line["words"])
+            for line in found["history"]
+        ],
+        empty="no history",
+    )
+
+
+def _print_incident(found: dict[str, Any]) -> None:
+    action = found["action"]
+    second = f"; else {found['runner_up']}" if found["runner_up"] else ""
+    print_facts(
+        [
+            ("incident", found["id"]),
+            ("deployment", f"{found['model']}/{found['domain']}"),
+            ("headline", found["headline"]),
+            ("state", found["state"]),
+            ("severity", f"{found['severity']} ({found['tier']})"),
+            ("diagnosis", f"{found['mode']}, confidence {found['confidence'] or 0:.2f}{second}"),
+            ("began about", moment(found["onset"])),
+            ("opened", moment(found["opened_at"])),
+            ("closed", moment(found["closed_at"])),
+            ("to do", f"{action['kind']} ({action['scope']}), {action['cadence']}"),
+            ("it worked if", action["falsified_by"]),
+            *(("evidence", line) for line in found["evidence"]),
+        ]
+    )
+
+
+def _print_request(found: dict[str, Any]) -> None:
+    action = found["action"]
+    print_facts(
+        [
+            ("request", found["id"]),
+            ("deployment", f"{found['model']}/{found['domain']}"),
+            ("incident", found["incident_id"]),
+            ("action", f"{action['kind']} ({action['scope']}), {action['cadence']}"),
+            ("because", found["reason"]),
+            ("train on", f"{moment(found['since'])} to {moment(found['until'])}"),
+            ("rows", found["rows"]),
+            ("it worked if", action["falsified_by"]),
+            ("status", found["status"]),
+            ("decided by", found["decided_by"]),
+        ]
+    )
+
+
+@click.command()
+@click.argument("incident")
+@_by_options
+@service_option
+def ack(incident: str, by: str, note: str, service: Service) -> None:
+    """Acknowledge an incident: you have it, reminders stop."""
+    done = service.post(f"/v1/incidents/{segment(incident)}/ack", {"by": by, "note": note})
+    click.echo(f"{done['id']}: {done['outcome']} by {done['acknowledged_by']}")
+
+
+@click.command()
+@click.argument("incident")
+@_by_options
+@service_option
+def resolve(incident: str, by: str, note: str, service: Service) -> None:
+    """Resolve an incident; alarms that go on will open it again."""
+    done = service.post(f"/v1/incidents/{segment(incident)}/resolve", {"by": by, "note": note})
+    click.echo(f"{done['id']}: {done['outcome']}")
+
+
+@click.group()
+def retrain() -> None:
+    """Work on retraining requests."""
+
+
+@retrain.command("list")
+@click.option("--status", type=click.Choice(["requested", "approved", "rejected", "completed"]))
+@click.option("--limit", type=click.IntRange(1, 1_000), default=50, show_default=True)
+@_output
+@service_option
+def list_requests(status: str | None, limit: int, output: str, service: Service) -> None:
+    """List retraining requests, newest first."""
+    found = service.get("/v1/retraining-requests", status=status, limit=limit)
+    if output == "json":
+        print_json(found)
+    else:
+        _print_requests(found["requests"])
+
+
+def _step(name: str, words: str) -> None:
+    @retrain.command(name, help=words)
+    @click.argument("request")
+    @_by_options
+    @service_option
+    def step(request: str, by: str, note: str, service: Service) -> None:
+        path = f"/v1/retraining-requests/{segment(request)}/{name}"
+        done = service.post(path, {"by": by, "note": note})
+        click.echo(f"{done['id']}: {done['status']}")
+
+
+_step("approve", "Let a request go ahead.")
+_step("reject", "Turn a request down.")
+_step("complete", "Say that what was asked for has been done.")
