@@ -255,7 +255,9 @@ def concat_windows(parts: Iterable[Window]) -> Window:
 
     numeric_names = dict.fromkeys(name for window in filled for name in window.numeric)
     category_names = dict.fromkeys(name for window in filled for name in window.categorical)
-    numeric = {name: floats([window.numeric.get(name) for window in filled]) for name in numeric_names}
+    numeric = {
+        name: floats([window.numeric.get(name) for window in filled]) for name in numeric_names
+    }
     categorical = {
         name: codes([window.categorical.get(name) for window in filled]) for name in category_names
     }
