@@ -47,7 +47,7 @@ from storage.deployments import (
 from storage.engine import Database, open_database, sqlite_version, sqlite_warning
 from storage.migrations import current_revision, head_revision, upgrade
 from storage.outbox import oldest_unsent_age
-from storage.retention import prune
+from storage.retention import Pruned, prune
 
 log = structlog.get_logger()
 
@@ -190,7 +190,9 @@ class Service:
             raw=timedelta(microseconds=self.config.service.retention),
             history=KEPT_HISTORY,
         )
-        log.info("retention.done", pruned=str(pruned))
+        if pruned != Pruned():
+            self.ingest.forget()
+            log.info("retention.done", pruned=str(pruned))
 
     def _puller(self, source: SourceConfig) -> Callable[[], None]:
         from monitor.sources.base import open_source

@@ -183,6 +183,11 @@ class Ingest:
             self._changed.notify()
         return task.future
 
+    def forget(self) -> None:
+        """Empty the memory of ids; SQL fills it again. For example after rows were pruned."""
+        for memory in list(self._memory.values()):
+            memory.identity.forget()
+
     # ---- the writer thread
 
     def _run(self) -> None:

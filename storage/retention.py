@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,6 +20,7 @@ from storage.tables import (
     IdRunRow,
     LabelRunRow,
     MessageRow,
+    ModelRow,
     ReferenceProfileRow,
     ReferenceRow,
     RejectionRow,
@@ -50,29 +52,33 @@ def prune(
     at_once: int = 200,
     pause: Callable[[], None] = lambda: None,
 ) -> Pruned:
-    """Delete events, ids and labels whose event time is older than `raw`, and old history.
+    """Delete events, ids and labels `raw` older than their model's latest event, and old history.
 
-    Labels still waiting for their event go by the time they were received. Summaries older than
-    `raw` go unless an active reference has their profile. Delivered messages, their log and
-    counts of rejections go after `history`; incidents, findings, references, retraining
-    requests and dead letters stay. Each transaction deletes at most `at_once` rows; `pause` is
-    called between them. Empty the memory of each `Identity` afterwards with `forget()`.
+    Event time counts from the latest event, so that a history sent in late is not gone at once;
+    a latest event in the future counts as `now`. Labels still waiting for their event go by the
+    time they were received. Summaries older than `raw` go unless an active reference has their
+    profile. Delivered messages, their log and counts of rejections go after `history`;
+    incidents, findings, references, retraining requests and dead letters stay. Each transaction
+    deletes at most `at_once` rows; `pause` is called between them. Empty the memory of each
+    `Identity` afterwards with `forget()`.
     """
-    raw_us = to_us(now - raw)
-    first_day = raw_us // DAY_US
+    with database.read() as session:
+        latest = session.execute(select(ModelRow.name, ModelRow.latest_event_us)).all()
+    counts: Counter[str] = Counter()
+    for model, latest_us in latest:
+        if latest_us is not None:
+            raw_us = min(to_us(now), latest_us) - raw // timedelta(microseconds=1)
+            for name, query in _raw_of(model, raw_us).items():
+                counts[name] += _delete_all(database, query.limit(at_once), at_once, pause)
     old = now - history
     sent = select(DeliveryRow.message_id).where(
         DeliveryRow.message_id == MessageRow.id, DeliveryRow.delivered_at.is_(None)
     )
     forgotten = (MessageRow.enqueued_at < old, ~exists(sent))
     chosen = {
-        "segments": select(SegmentRow.seq).where(SegmentRow.until_us < raw_us),
-        "id_runs": select(IdRunRow.seq).where(IdRunRow.day < first_day),
         "label_runs": select(LabelRunRow.seq).where(
-            (LabelRunRow.day < first_day)
-            | (LabelRunRow.day.is_(None) & (LabelRunRow.received_at < now - raw))
+            LabelRunRow.day.is_(None), LabelRunRow.received_at < now - raw
         ),
-        "summaries": _old_summaries(raw_us),
         "rejections": select(*RejectionRow.__table__.primary_key).where(
             RejectionRow.day < to_us(old) // DAY_US
         ),
@@ -87,21 +93,33 @@ def prune(
             ~exists(select(DeliveryRow.channel).where(DeliveryRow.message_id == MessageRow.id)),
         ),
     }
-    counts = {}
     for name, query in chosen.items():
-        counts[name] = _delete_all(database, query.limit(at_once), at_once, pause)
+        counts[name] += _delete_all(database, query.limit(at_once), at_once, pause)
     return Pruned(**counts)
 
 
-def _old_summaries(raw_us: int) -> Select[Any]:
+def _raw_of(model: str, raw_us: int) -> dict[str, Select[Any]]:
+    """What of a model is older than an instant of event time."""
+    first_day = raw_us // DAY_US
     in_use = (
         select(ReferenceProfileRow.fingerprint)
         .join(ReferenceRow, ReferenceRow.id == ReferenceProfileRow.reference_id)
         .where(ReferenceRow.status == ReferenceStatus.ACTIVE.value)
     )
-    return select(*SummaryRow.__table__.primary_key).where(
-        SummaryRow.start_us < raw_us, SummaryRow.profile.not_in(in_use)
-    )
+    return {
+        "segments": select(SegmentRow.seq).where(
+            SegmentRow.model == model, SegmentRow.until_us < raw_us
+        ),
+        "id_runs": select(IdRunRow.seq).where(IdRunRow.model == model, IdRunRow.day < first_day),
+        "label_runs": select(LabelRunRow.seq).where(
+            LabelRunRow.model == model, LabelRunRow.day < first_day
+        ),
+        "summaries": select(*SummaryRow.__table__.primary_key).where(
+            SummaryRow.model == model,
+            SummaryRow.start_us < raw_us,
+            SummaryRow.profile.not_in(in_use),
+        ),
+    }
 
 
 def _delete_all(

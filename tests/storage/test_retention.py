@@ -50,14 +50,14 @@ def test_events_ids_and_labels_go_when_they_are_old(database: Database) -> None:
         at_once=2,
         pause=lambda: pauses.append(1),
     )
-    assert pruned == Pruned(segments=3, id_runs=3, label_runs=3)
+    assert pruned == Pruned(segments=2, id_runs=2, label_runs=2)
     assert len(pauses) == 3
     identity.forget()
     with database.read() as session:
         window = read_window(session, VERMONT, *EVER)
-    assert window.numeric["x"].tolist() == [day * DAY_US for day in range(3, 10)]
+    assert window.numeric["x"].tolist() == [day * DAY_US for day in range(2, 10)]
     assert window.label is not None
-    assert window.label.tolist() == [1] * 7
+    assert window.label.tolist() == [1] * 8
     assert not send(identity, events([0]), ids(0)).duplicate.any()
     assert send(identity, events([5 * DAY_US]), ids(5)).duplicate.all()
 
@@ -79,8 +79,21 @@ def test_labels_wait_for_their_event_no_longer_than_the_retention(database: Data
     assert count(database, LabelRunRow) == 1
 
 
+def test_a_history_that_is_old_by_the_clock_stays_until_event_time_moves_on(
+    database: Database,
+) -> None:
+    identity = known_model(database)
+    for day in range(3):
+        send(identity, events([day * DAY_US]), ids(day))
+    years_later = START + 1000 * DAY
+    assert prune(database, now=years_later, raw=WEEK, history=WEEK) == Pruned()
+    send(identity, events([9 * DAY_US]), ids(9))
+    assert prune(database, now=years_later, raw=WEEK, history=WEEK).segments == 2
+
+
 def test_summaries_stay_while_their_reference_is_active(database: Database) -> None:
-    known_model(database)
+    identity = known_model(database)
+    send(identity, events([70 * DAY_US]), ids(0))
 
     def new_reference(fingerprint: str) -> None:
         with database.write() as session:
