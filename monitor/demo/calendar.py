@@ -1,0 +1,28 @@
+"""Which months train the networks, which are the reference, and which are streamed.
+
+Nothing a reference row is scored by has seen that row or its day: the source's network is
+trained on January to May, a domain's two networks on its April and May, the references are June
+to August, and what is streamed is September to December. So the reference's loss is that of
+unseen rows, as it is in production.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from monitor.demo.flights import DOMAINS, instant
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Half-open spans of event time, and the domains that take part."""
+
+    source_training: tuple[datetime, datetime] = (instant(1), instant(6))
+    domain_training: tuple[datetime, datetime] = (instant(4), instant(6))
+    reference: tuple[datetime, datetime] = (instant(6), instant(9))
+    live: tuple[datetime, datetime] = (instant(9), instant(13))
+    domains: tuple[str, ...] = DOMAINS
+
+
+FULL = Plan()

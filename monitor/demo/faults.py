@@ -1,0 +1,63 @@
+"""What is done to the data on purpose, from which day, and what Kedge should make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from detectors.records import FloatArray, IntArray, Mode, to_us
+from monitor.demo.flights import Flights, instant
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A fault in one domain. `words` tell people; `expected` is the diagnosis that would be right.
+
+    `spoil_features` changes what the models see before they score it, `spoil_labels` what
+    comes back as truth.
+    """
+
+    domain: str
+    since: datetime
+    words: str
+    expected: Mode
+    spoil_features: Callable[[pa.Table, IntArray, datetime], pa.Table] | None = None
+    spoil_labels: Callable[[Flights, datetime], FloatArray] | None = None
+
+
+def _hour_lost(features: pa.Table, ts_us: IntArray, since: datetime) -> pa.Table:
+    """`hour` is 0 in every row from an instant on: the join upstream lost it."""
+    column = features.column("hour")
+    lost = pa.array(ts_us >= to_us(since))
+    zero = pa.scalar(0, column.type)
+    place = features.schema.get_field_index("hour")
+    return features.set_column(place, "hour", pc.if_else(lost, zero, column))
+
+
+def _on_time_instead(flights: Flights, since: datetime) -> FloatArray:
+    """From an instant on the label says the opposite: 1 is a flight that came on time."""
+    changed = flights.ts_us >= to_us(since)
+    return np.where(changed, 1.0 - flights.late(), flights.late())
+
+
+FAULTS = (
+    Fault(
+        domain="MQ",
+        since=instant(10, 1),
+        words="the partner changes its label rule: 1 now means on time, not late",
+        expected=Mode.LABEL_SEMANTICS,
+        spoil_labels=_on_time_instead,
+    ),
+    Fault(
+        domain="US",
+        since=instant(10, 15),
+        words="upstream loses the feature `hour`: it arrives as 0 in every row",
+        expected=Mode.FEATURE_ABSENT,
+        spoil_features=_hour_lost,
+    ),
+)

@@ -1,0 +1,200 @@
+"""What the demo prints. Plain sentences and small tables, about a screenful in all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from detectors.records import DAY_US, Tier
+from monitor.demo.calendar import Plan
+from monitor.demo.faults import Fault
+from monitor.demo.flights import SOURCE, Flights
+from monitor.durations import parse_duration
+
+if TYPE_CHECKING:
+    from monitor.demo.run import Outcome
+
+COLOURS = {"helps": "green", "hurts": "red", "neutral": "cyan"}
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedLine:
+    """Log losses of one domain on its reference."""
+
+    domain: str
+    rows: int
+    base_rate: float
+    baseline: float
+    transferred: float
+
+
+def print_opening(console: Console, flights: Mapping[str, Flights], plan: Plan) -> None:
+    """What is about to happen."""
+    live = sum(len(flights[name].between(*plan.live)) for name in plan.domains)
+    console.print("[bold]Kedge demo[/bold]: will a flight from New York arrive late? (2013, CC0)")
+    console.print(
+        f"source  {SOURCE}; domains {', '.join(plan.domains)}; {live:,} flights to stream, "
+        f"{plan.live[0]:%-d %b} to {plan.live[1]:%-d %b %Y}"
+    )
+
+
+def print_networks(console: Console, lines: Sequence[TrainedLine]) -> None:
+    """How good each network is before anything goes wrong."""
+    table = _table("domain", "rows trained on", "base rate", "from scratch", "transferred")
+    for line in lines:
+        table.add_row(
+            line.domain,
+            f"{line.rows:,}",
+            *(f"{loss:.3f}" for loss in (line.base_rate, line.baseline, line.transferred)),
+        )
+    console.print("\n[bold]Networks[/bold]  log loss on the reference, lower is better")
+    console.print(table)
+
+
+def print_references(console: Console, rows: int, plan: Plan) -> None:
+    since, until = plan.reference
+    console.print(
+        f"\nreferences  {rows:,} rows in SQL: {SOURCE} as source, {len(plan.domains)} domains as "
+        f"onboarding, {since:%-d %b} to {until:%-d %b}"
+    )
+
+
+def print_fault(console: Console, fault: Fault) -> None:
+    console.print(
+        f"[yellow]fault[/yellow]   {fault.since:%-d %b} {fault.domain}: {escape(fault.words)}"
+    )
+
+
+def print_streamed(console: Console, events: int, labels: int, seconds: float) -> None:
+    rate = events / max(seconds, 1e-3)
+    console.print(
+        f"stream  {events:,} events and {labels:,} labels (2 days late) over HTTP in "
+        f"{seconds:.1f} s, {rate:,.0f} events/s with the checks running beside"
+    )
+
+
+def print_outcome(
+    console: Console, outcome: Outcome, faults: Sequence[Fault], plan: Plan, *, seconds: float
+) -> None:
+    """What was found, told, asked for and spent."""
+    _print_incidents(console, outcome.incidents)
+    for fault in faults:
+        console.print(_answer_to(fault, outcome.incidents))
+    _print_told(console, outcome)
+    _print_requests(console, outcome.requests)
+    _print_domains(console, outcome, plan)
+    console.print(
+        f"\nreports {', '.join(str(path) for path in outcome.reports.values())}", soft_wrap=True
+    )
+    console.print(f"done in {seconds:.0f} s")
+
+
+def _print_incidents(console: Console, incidents: Sequence[Mapping[str, Any]]) -> None:
+    """Pages one by one; tickets are counted, the reports list them."""
+    pages = [incident for incident in incidents if incident["tier"] == Tier.PAGE]
+    tickets = Counter(i["mode"] for i in incidents if i["tier"] == Tier.TICKET)
+    console.print(f"\n[bold]Incidents[/bold]  {len(pages)} paged")
+    for incident in pages:
+        closed = incident["closed_at"]
+        _one_line(
+            console,
+            f"{_day(incident['opened_at']):>6} {incident['domain']:<2} "
+            f"[bold]{incident['mode']}[/bold] {'until ' + _day(closed) if closed else '(open)'}: "
+            f"{escape(_why(incident))}",
+        )
+    if tickets:
+        counted = ", ".join(f"{number} {mode}" for mode, number in tickets.most_common())
+        console.print(f"and {tickets.total()} tickets, for working hours: {counted}")
+
+
+def _day(instant: str) -> str:
+    return f"{datetime.fromisoformat(instant):%-d %b}"
+
+
+def _why(incident: Mapping[str, Any]) -> str:
+    """The first sentence of evidence, else what is left of the headline."""
+    evidence = incident["evidence"]
+    return str(evidence[0] if evidence else incident["headline"])
+
+
+def _answer_to(fault: Fault, incidents: Sequence[Mapping[str, Any]]) -> str:
+    """One sentence: was a fault that was put in found, when, and under which name?"""
+    since = fault.since.isoformat().replace("+00:00", "Z")
+    own = [i for i in incidents if i["domain"] == fault.domain and i["tier"] == Tier.PAGE]
+    told = [i for i in own if i["updated_at"] >= since and (i["closed_at"] or since) >= since]
+    right = [i for i in told if i["mode"] == fault.expected]
+    what = f"{fault.domain} from {fault.since:%-d %b}"
+    if right:
+        first = min(_renamed_at(i, since) for i in right)
+        return f"[green]found[/green]   {what}: named {fault.expected.value} on {_day(first)}"
+    if told:
+        names = ", ".join(dict.fromkeys(i["mode"] for i in told))
+        first = min(_renamed_at(i, since) for i in told)
+        return (
+            f"[yellow]seen[/yellow]    {what}: paged on {_day(first)} as {names}; "
+            f"{fault.expected.value} was put in"
+        )
+    return f"[red]missed[/red]  {what}: no page; {fault.expected.value} was put in"
+
+
+def _renamed_at(incident: Mapping[str, Any], since: str) -> str:
+    """When an incident was first touched after an instant."""
+    touched = [c["at"] for c in incident["history"] if c["at"] >= since]
+    return str(min(touched, default=incident["updated_at"]))
+
+
+def _print_told(console: Console, outcome: Outcome) -> None:
+    receiver = outcome.receiver
+    types = ", ".join(f"{number} {name}" for name, number in sorted(receiver.types.items()))
+    console.print(
+        f"\n[bold]Webhooks[/bold]  {len(receiver.accepted)} received, every signature verified; "
+        f"{len(receiver.refused)} refused, {outcome.outbox['dead']} undelivered"
+    )
+    console.print(types)
+
+
+def _print_requests(console: Console, requests: Sequence[Mapping[str, Any]]) -> None:
+    console.print(f"\n[bold]Retraining requests[/bold]  {len(requests)}")
+    for request in requests:
+        action = request["action"]
+        console.print(
+            f"{_day(request['requested_at'])} {request['domain']}: [bold]{action['kind']}[/bold] "
+            f"for {escape(action['scope'])}, {request['mode']}. To be shown by: "
+            f"{escape(action['falsified_by'])}"
+        )
+
+
+def _print_domains(console: Console, outcome: Outcome, plan: Plan) -> None:
+    console.print("\n[bold]Domains[/bold]  does the transferred network beat the one from scratch?")
+    days = (plan.live[1] - plan.live[0]) / timedelta(days=1)
+    for line in outcome.domains:
+        domain, transfer = line["domain"], line["transfer"]
+        budget = outcome.budgets[domain]
+        periods = days / (parse_duration(budget["period"], what="period") / DAY_US)
+        colour = COLOURS.get(transfer["state"], "yellow")
+        promise = "promised" if budget["guaranteed"] else f"not promised: {budget['why_not']}"
+        console.print(f"{domain}  [{colour}]{escape(transfer['words'])}[/{colour}]")
+        console.print(
+            f"    budget: {budget['spent']} pages spent of {budget['allowed'] * periods:.0f} "
+            f"({budget['allowed']:g} / {budget['period']}), {escape(promise)}",
+        )
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in headings:
+        table.add_column(heading, header_style="dim", no_wrap=True)
+    return table
+
+
+def _one_line(console: Console, text: str) -> None:
+    """What does not fit the terminal ends in an ellipsis; a file gets all of it."""
+    fits = console.is_terminal
+    console.print(text, no_wrap=True, overflow="ellipsis" if fits else "ignore", crop=fits)
