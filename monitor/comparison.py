@@ -8,9 +8,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from detectors.records import Deployment, Settings, Window
+import numpy as np
+
+from detectors.records import Deployment, Schema, Settings, Task, TransferVerdict, Window
+from detectors.transfer.sums import sums_of
+from detectors.transfer.verdict import Trajectory, trajectory, transfer_verdict
 from monitor.reports.build import ReferenceLine, answer, single_look_budget, write_down
 from monitor.tables import Table, split_domains
+
+FEWEST_DAYS = 14
+"""Days with labelled pairs below which a day is no unit to learn a variance from."""
 
 MANY_SCHEMA = "kedge.reports/1"
 """Around several reports: {schema, model, reports[], absent[{domain, only_in, rows}]}."""
@@ -114,7 +121,8 @@ def _report(
     settings: Settings,
     now: datetime,
 ) -> dict[str, Any]:
-    answers = answer(before, after, reference.schema, settings)
+    verdict, path = _transfer_over_time(before, after, reference.schema, settings)
+    answers = answer(before, after, reference.schema, settings, transfer=verdict)
     return write_down(
         deployment,
         answers,
@@ -123,7 +131,30 @@ def _report(
         references=[ReferenceLine(_name(reference), "onboarding", 1, before.rows)],
         now=now,
         budget=single_look_budget(settings, timed=after.ts_us is not None),
+        path=path,
     )
+
+
+def _transfer_over_time(
+    before: Window, after: Window, schema: Schema, settings: Settings
+) -> tuple[TransferVerdict | None, Trajectory | None]:
+    """The verdict from days as units, where rows have times on enough of them.
+
+    Rows of one day share their weather; an interval from days allows for it, one from rows does
+    not. With fewer days there is the single look at all rows.
+    """
+    sums = None if after.ts_us is None else sums_of(after, task=schema.task)
+    if sums is None or len(sums.filled().rows) < FEWEST_DAYS:
+        return None, None
+    rate = None
+    if before.label is not None and schema.task is not Task.REGRESSION:
+        known = before.label[~np.isnan(before.label)]
+        rate = float(min(known.mean(), 1.0 - known.mean())) if len(known) else None
+    verdict = transfer_verdict(
+        sums, task=schema.task, settings=settings, ended=True, minority_rate=rate
+    )
+    path = trajectory(sums, task=schema.task, alpha=settings.alpha, minority_rate=rate, ended=True)
+    return verdict, path
 
 
 def _name(table: Table) -> str:

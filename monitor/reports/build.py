@@ -7,6 +7,7 @@ what only time gives: the verdict on cohorts, the budget, incidents.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -107,10 +108,15 @@ def answer(
         labels = compare_labels(reference, current)
     verdict = transfer or single_look_verdict(current, task=schema.task, settings=settings)
     checks = check_schema(reference, current, schema)
-    named = diagnosis or diagnose(
-        reference, current, schema, DiagnosisContext(transfer=verdict), checks=checks
-    )
-    columns = compare_columns(reference, current, schema, design_effect=effects)
+    with ThreadPoolExecutor(1) as beside:
+        # Sorting columns lets go of the interpreter while the diagnosis grows its trees.
+        comparing = beside.submit(
+            compare_columns, reference, current, schema, design_effect=effects
+        )
+        named = diagnosis or diagnose(
+            reference, current, schema, DiagnosisContext(transfer=verdict), checks=checks
+        )
+        columns = comparing.result()
     if reference.embedding is not None and current.embedding is not None:
         columns = (*columns, compare_embeddings(reference, current))
     return Answers(
@@ -231,8 +237,8 @@ def headline(deployment: Deployment, answers: Answers) -> str:
     if mode is Mode.UNDETERMINED:
         said.append("too little data for a diagnosis")
     elif mode is not Mode.NONE:
-        to_do = "" if action.kind == "none" else f", so {action.kind}"
-        said.append(f"this looks like {mode.value}{to_do}")
+        to_do = "" if action.kind == "none" else f"; to do: {action.kind}"
+        said.append(f"likely cause: {mode.value}{to_do}")
     if answers.transfer.state is TransferState.NOT_MONITORED:
         said.append("transfer not monitored")
     return f"{deployment}: {'; '.join(said)}."

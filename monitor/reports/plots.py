@@ -73,7 +73,7 @@ MOST_VALUES = 8
 
 
 def _upright(labels: Sequence[str], before: Sequence[float], after: Sequence[float]) -> str:
-    frame = Frame(360, 150, 34, 6, 8, 24)
+    frame = Frame(360, 150, 44, 6, 8, 24)
     top = max(*before, *after, 1e-12)
     step = (frame.right_edge - frame.left) / len(labels)
     parts = [_axis_share(frame, top)]
@@ -131,7 +131,7 @@ def _lying(labels: Sequence[str], before: Sequence[float], after: Sequence[float
         width = frame.right_edge - frame.left
         parts.append(
             f"<g><title>{words}</title>"
-            f"{_text(frame.left - 6, y + 12, clean(labels[at], 15), 'end')}"
+            f"{_text(frame.left - 6, y + 12, _cut(labels[at]), 'end')}"
             f'<rect class="reference" x="{frame.left:.1f}" y="{y + 1:.1f}" '
             f'width="{width * old / top:.1f}" height="14"/>'
             f'<rect class="current" x="{frame.left:.1f}" y="{y + 5:.1f}" '
@@ -144,6 +144,12 @@ def _lying(labels: Sequence[str], before: Sequence[float], after: Sequence[float
     if hidden:
         parts.append(_text(frame.left, bottom + 12, f"and {count(hidden, 'value')} more", "start"))
     return "".join(parts)
+
+
+def _cut(label: str) -> str:
+    """A category short enough for its place beside a bar."""
+    shown = clean(label, 200)
+    return shown if len(shown) <= 15 else f"{shown[:14]}…"
 
 
 def _axis_share(frame: Frame, top: float) -> str:
