@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from detectors.records import (
 from detectors.schema.ticks import learn_runs, tick_checks
 from detectors.streams import effect_words, statistics
 from detectors.summary import TickSummary, merge_summaries, summarise, summarise_labels
+from monitor.named import open_named, step_named
 from monitor.progress import Progress, TickClock, reference_level
 from monitor.watch import Watch, ticks_of
 
@@ -67,15 +68,23 @@ def open_progress(watch: Watch, reference: Window | None) -> Progress:
     """Run both clocks through the reference. `reference` None or without times starts young."""
     features = _summaries(watch, "feature", reference)
     labels = _summaries(watch, "label", reference)
+    feature, named = _open_clock(watch, "feature", features)
+    label, named_on_labels = _open_clock(watch, "label", labels)
     return Progress(
-        feature=_open_clock(watch, "feature", features),
-        label=_open_clock(watch, "label", labels),
+        feature=feature,
+        label=label,
         schema_memory=learn_runs(watch.profile, features),
+        named=named | named_on_labels,
     )
 
 
-def _open_clock(watch: Watch, name: ClockName, base: Sequence[TickSummary]) -> TickClock:
-    """A clock primed with reference ticks, its tick chosen by back-test unless it is set."""
+def _open_clock(
+    watch: Watch, name: ClockName, base: Sequence[TickSummary]
+) -> tuple[TickClock, dict[str, Any]]:
+    """A clock primed with reference ticks, its tick chosen by back-test unless it is set.
+
+    With it the states of the named detectors that read its streams.
+    """
     specs = watch.feature_specs if name == "feature" else watch.label_specs
     tick_us, why_not = watch.settings.tick_us, ""
     vectors: dict[int, tuple[IntArray, FloatArray, FloatArray]] = {}
@@ -100,7 +109,8 @@ def _open_clock(watch: Watch, name: ClockName, base: Sequence[TickSummary]) -> T
     )
     if len(starts):
         bank = prime(bank, starts, y, v)
-    return TickClock(bank=bank, tick_us=tick_us, level=reference_level(y, v))
+    clock = TickClock(bank=bank, tick_us=tick_us, level=reference_level(y, v))
+    return clock, open_named(watch, specs, y, v, tick_us)
 
 
 def _summaries(watch: Watch, name: ClockName, reference: Window | None) -> list[TickSummary]:
@@ -260,7 +270,8 @@ def _step(watch: Watch, progress: Progress, name: ClockName, instant_us: int) ->
     clock.partial = None
     clock.bank, alarms = advance(clock.bank, start_us, y, v)
     clock.remember(start_us, y, v)
-    return [finding_of(alarm, specs, watch, instant_us) for alarm in alarms]
+    named = step_named(watch, progress.named, specs, y, v, start_us, instant_us)
+    return [*(finding_of(alarm, specs, watch, instant_us) for alarm in alarms), *named]
 
 
 def finding_of(alarm: Alarm, specs: Sequence[StreamSpec], watch: Watch, instant_us: int) -> Finding:

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 import click
 
-from detectors.records import Settings, Task
+from detectors.records import NamedDetector, Settings, Task
 from monitor.durations import parse_budget, parse_duration, parse_tick
+from monitor.errors import UsageError
 from monitor.roles import Roles, parse_slices
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -86,10 +87,18 @@ def settings_options(command: F) -> F:
             review_us=None if review is None else parse_duration(review, what="review"),
             margin=given.pop("margin"),
             holidays=given.pop("holidays"),
+            named=_detectors(given.pop("detectors")),
         )
         return command(settings=settings, **given)
 
     wrapped: Any = with_settings
+    wrapped = click.option(
+        "--detector",
+        "detectors",
+        multiple=True,
+        metavar="METHOD:SIGNAL",
+        help="Also run adwin or page_hinkley on score, loss or a column; files tickets.",
+    )(wrapped)
     wrapped = click.option(
         "--holidays", metavar="CC", help="Country whose public holidays count as noisy days: US."
     )(wrapped)
@@ -127,3 +136,22 @@ def settings_options(command: F) -> F:
 def _names(texts: tuple[str, ...]) -> tuple[str, ...]:
     """`--numeric a,b --numeric c` as one tuple of names."""
     return tuple(name.strip() for text in texts for name in text.split(",") if name.strip())
+
+
+def _detectors(texts: tuple[str, ...]) -> tuple[NamedDetector, ...]:
+    """`--detector adwin:score` as records."""
+    from detectors.base import UnknownDetectorError, make_detector
+
+    found = []
+    for text in texts:
+        method, _, signal = text.partition(":")
+        if not method or not signal:
+            msg = f"--detector {text}: write METHOD:SIGNAL, as in adwin:score or page_hinkley:loss"
+            raise UsageError(msg)
+        named = NamedDetector(method, signal)
+        try:
+            make_detector(named)
+        except UnknownDetectorError as error:
+            raise UsageError(str(error)) from error
+        found.append(named)
+    return tuple(found)
