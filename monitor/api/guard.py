@@ -95,7 +95,7 @@ def _unauthorized() -> JSONResponse:
 def _foreign(method: str, headers: Headers, service: ServiceConfig) -> JSONResponse | None:
     """Refuse what a page of another site makes a browser on this machine send."""
     host = _host_of(f"//{headers.get('host', '')}")
-    known = LOOPBACK_NAMES | {service.host, _host_of(service.public_url)}
+    known = (LOOPBACK_NAMES | {service.host, _host_of(service.public_url)}) - {""}
     if host not in known:
         return problem(
             421,

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+import numpy as np
+from fastapi import FastAPI
+from sqlalchemy import event
 from starlette.testclient import TestClient
 
 from alerts.records import (
+    Attempt,
     Change,
     Incident,
     IncidentState,
     Message,
     MessageType,
+    Outcome,
     RetrainingRequest,
     Severity,
     incident_id,
@@ -33,6 +39,7 @@ from detectors.records import (
     Kind,
     Mode,
     Schema,
+    Settings,
     Task,
     Tier,
     Window,
@@ -96,6 +103,8 @@ def world(folder: Path, config: Config | None = None, **models: Schema | None) -
     snapshot = config or parse_config({"models": {name: {} for name in models}}, source="test")
     clock = FixedClock()
     with new_database(folder, *models) as database:
+        event.listen(database.writer, "connect", _hurry)
+        database.writer.dispose()
         ingest = Ingest(database, clock, lambda _: ModelIngest())
         ingest.start()
         flushed: list[str] = []
@@ -127,16 +136,18 @@ def world(folder: Path, config: Config | None = None, **models: Schema | None) -
         assert ingest.stop()
 
 
-def without_ingest(context: ApiContext) -> ApiContext:
-    """The same context with no ingest routes, for applications that are never started."""
-    return replace(context, ingest=APIRouter())
+def _hurry(connection: sqlite3.Connection, _: object) -> None:
+    # Nobody pulls the plug of these tests: waiting for the disk proves nothing.
+    connection.execute("PRAGMA synchronous = OFF")
 
 
 def report(deployment: Deployment) -> dict[str, Any]:
-    """A kedge.report/1 that `kedge check` would write of the same little table."""
-    import numpy as np
+    """A kedge.report/1 that `kedge check` would write of a little table."""
+    return {**_report(), "model": deployment.model, "domain": deployment.domain}
 
-    from detectors.records import Settings
+
+@cache
+def _report() -> dict[str, Any]:
     from monitor.reports.build import answer, single_look_budget, write_down
 
     rng = np.random.default_rng(7)
@@ -153,7 +164,7 @@ def report(deployment: Deployment) -> dict[str, Any]:
 
     reference, current = rows(400), rows(400)
     return write_down(
-        deployment,
+        VT,
         answer(reference, current, SCHEMA, Settings()),
         reference=reference,
         current=current,
@@ -241,8 +252,6 @@ def add_retraining(world: World) -> RetrainingRequest:
 
 def add_message(world: World, *, dead: bool = False) -> Message:
     """A message to channel `ops`, given up if `dead`."""
-    from alerts.records import Attempt, Outcome
-
     message = Message(
         id=message_id("inc_x", MessageType.OPENED, 2 if dead else 1),
         type=MessageType.OPENED,
@@ -268,8 +277,6 @@ def add_message(world: World, *, dead: bool = False) -> Message:
 
 def add_reference_window(world: World) -> int:
     """A reference of two rows for VT; its id."""
-    import numpy as np
-
     window = Window(rows=2, numeric={"age": np.array([1.0, 2.0])})
     with world.database.write() as session:
         return add_reference(session, "credit", "VT", Role.ONBOARDING, window, SCHEMA, NOW).id
