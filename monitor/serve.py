@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from monitor.api.app import create_app
 from monitor.api.context import ApiContext
 from monitor.api.ingest import ingest_router
+from monitor.api.limits import IngestLimits
 from monitor.clock import SystemClock
 from monitor.config import Config, load_config
 from monitor.daemon import Service
@@ -61,11 +62,12 @@ def build_app(service: Service) -> FastAPI:
     def current() -> Config:
         return service.config
 
+    limits = IngestLimits(future_us=service.config.service.future_limit)
     context = ApiContext(
         database=service.database,
         config=current,
         clock=service.clock,
-        ingest=ingest_router(service.ingest, service.schemas, service.clock),
+        ingest=ingest_router(service.ingest, service.schemas, service.clock, limits),
         report_of=lambda deployment, days: service.report(deployment, days=days),
         flush=service.flush,
         ready=service.ready,
