@@ -104,7 +104,7 @@ def _read(file: Path) -> pa.Table:
             from pyarrow import csv
 
             convert = csv.ConvertOptions(strings_can_be_null=True)
-            return csv.read_csv(file, convert_options=convert)
+            return _utf8(csv.read_csv(file, convert_options=convert), file)
         case "JSON lines":
             from pyarrow import json
 
@@ -112,6 +112,15 @@ def _read(file: Path) -> pa.Table:
         case _:
             with pa.memory_map(str(file)) as mapped:
                 return pa.ipc.open_stream(mapped).read_all()
+
+
+def _utf8(table: pa.Table, file: Path) -> pa.Table:
+    """The table, unless a column of it is bytes because its text is not UTF-8."""
+    for field in table.schema:
+        if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
+            msg = f"{file}: column {field.name} holds bytes that are no UTF-8; save it as UTF-8"
+            raise InputError(msg)
+    return table
 
 
 def _is_large(kind: pa.DataType) -> bool:
