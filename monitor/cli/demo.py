@@ -27,8 +27,12 @@ def demo(port: int | None, keep: Path | None) -> None:
     breaks two domains on purpose, receives the signed webhooks, and prints what was found.
     HTML reports go to ./demo-output.
     """
+    import signal
+
     from rich.console import Console
 
     from monitor.demo.run import run_demo
 
+    # SIGTERM unwinds like Ctrl-C, so that the daemon is stopped and the folder removed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     run_demo(Console(), port=port, keep=keep)

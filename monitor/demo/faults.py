@@ -16,9 +16,9 @@ from monitor.demo.flights import Flights, instant
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault in one domain. `words` tell people; `expected` is the diagnosis that would be right.
+    """A fault in one domain, and the diagnosis and column that would be right for it.
 
-    `spoil_features` changes what the models see before they score it, `spoil_labels` what
+    `words` tell people. `spoil_features` changes what the models see before they score it, `spoil_labels` what
     comes back as truth.
     """
 
@@ -26,6 +26,7 @@ class Fault:
     since: datetime
     words: str
     expected: Mode
+    column: str = ""
     spoil_features: Callable[[pa.Table, IntArray, datetime], pa.Table] | None = None
     spoil_labels: Callable[[Flights, datetime], FloatArray] | None = None
 
@@ -58,6 +59,7 @@ FAULTS = (
         since=instant(10, 15),
         words="upstream loses the feature `hour`: it arrives as 0 in every row",
         expected=Mode.FEATURE_ABSENT,
+        column="hour",
         spoil_features=_hour_lost,
     ),
 )

@@ -7,13 +7,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.status import Status
 
 from alerts.signature import Key
 from detectors.records import Task
@@ -29,9 +30,9 @@ from monitor.demo.service import (
     MODEL,
     Daemon,
     DemoError,
-    free_port,
     new_secret,
     running_daemon,
+    usable_port,
 )
 from monitor.demo.traffic import ROLES, Served, Stream, days, reference_table, stream_of
 from monitor.errors import UsageError
@@ -41,6 +42,7 @@ JSON_FOR = timedelta(days=7)
 """The first week travels as JSON, the rest as Arrow: both roads end in the same rows."""
 
 DRAIN_S = 60.0
+JUDGED_S = 240.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +77,13 @@ def run_demo(
     """
     clock, started = SystemClock(), SystemClock().monotonic()
     faults = [fault for fault in faults if fault.domain in plan.domains]
+    chosen = usable_port(port)
     with _workplace(keep) as folder:
         flights = load_flights()
         story.print_opening(console, flights, plan)
         served = _train(console, flights, plan)
         secret = new_secret()
         with receiving(Key.parse(secret), clock) as receiver:
-            chosen = free_port() if port is None else port
             _add_references(console, folder, flights, served, plan, clock)
             with running_daemon(
                 folder, plan, port=chosen, webhook_url=receiver.url, secret=secret
@@ -92,7 +94,8 @@ def run_demo(
                     for name in plan.domains
                 ]
                 _stream(console, daemon, streams, plan, faults, clock)
-                with console.status("closing the last ticks, delivering what is left"):
+                with console.status("judging") as status:
+                    _wait_until_judged(status, daemon, receiver, plan, clock)
                     daemon.flush()
                     _drain(daemon, clock)
                 outcome = _ask(daemon, receiver, keep or reports, plan)
@@ -241,6 +244,25 @@ def _as_objects(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
+
+
+def _wait_until_judged(
+    status: Status, daemon: Daemon, receiver: Receiver, plan: Plan, clock: Clock
+) -> None:
+    """Show how far the checks have come until they have caught up with the stream."""
+    deadline = clock.monotonic() + JUDGED_S
+    caught_up = plan.live[1] - timedelta(days=1)
+    while clock.monotonic() < deadline:
+        domains = daemon.get(f"/v1/models/{MODEL}/domains")["domains"]
+        until = [line["evaluated_until"] for line in domains]
+        done = sum(u is not None and datetime.fromisoformat(u) >= caught_up for u in until)
+        if done == len(plan.domains):
+            return
+        status.update(
+            f"judging tick by tick: {done} of {len(plan.domains)} domains up to date, "
+            f"{len(receiver.accepted)} webhooks received"
+        )
+        time.sleep(0.5)
 
 
 def _drain(daemon: Daemon, clock: Clock) -> None:

@@ -22,13 +22,13 @@ import pyarrow as pa
 from monitor.clock import SystemClock
 from monitor.demo.calendar import Plan
 from monitor.demo.flights import SOURCE
-from monitor.errors import KedgeError
+from monitor.errors import KedgeError, UsageError
 
 MODEL = "late-flights"
 SECRET_ENV = "KEDGE_DEMO_WEBHOOK_SECRET"  # noqa: S105  # the name of a variable, no secret
 START_S = 60.0
 STOP_S = 30.0
-REQUEST_S = 120.0
+REQUEST_S = 300.0
 ARROW = "application/vnd.apache.arrow.stream"
 
 
@@ -41,10 +41,20 @@ def new_secret() -> str:
     return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
-def free_port() -> int:
-    """A loopback port that was free a moment ago."""
+def usable_port(asked: int | None) -> int:
+    """The asked loopback port, or a free one; it was free a moment ago.
+
+    Raises:
+        UsageError: something listens on the asked port. Without this the demo could talk to a
+            daemon that is not its own.
+    """
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", asked or 0))
+        except OSError as error:
+            msg = f"--port {asked}: {error.strerror}; give another port, or none to get a free one"
+            raise UsageError(msg) from error
         return int(probe.getsockname()[1])
 
 

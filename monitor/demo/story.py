@@ -86,7 +86,7 @@ def print_outcome(
     """What was found, told, asked for and spent."""
     _print_incidents(console, outcome.incidents)
     for fault in faults:
-        console.print(_answer_to(fault, outcome.incidents))
+        console.print(answer_to(fault, outcome.incidents))
     _print_told(console, outcome)
     _print_requests(console, outcome.requests)
     _print_domains(console, outcome, plan)
@@ -124,12 +124,16 @@ def _why(incident: Mapping[str, Any]) -> str:
     return str(evidence[0] if evidence else incident["headline"])
 
 
-def _answer_to(fault: Fault, incidents: Sequence[Mapping[str, Any]]) -> str:
+def answer_to(fault: Fault, incidents: Sequence[Mapping[str, Any]]) -> str:
     """One sentence: was a fault that was put in found, when, and under which name?"""
     since = fault.since.isoformat().replace("+00:00", "Z")
     own = [i for i in incidents if i["domain"] == fault.domain and i["tier"] == Tier.PAGE]
     told = [i for i in own if i["updated_at"] >= since and (i["closed_at"] or since) >= since]
-    right = [i for i in told if i["mode"] == fault.expected]
+    right = [
+        i
+        for i in told
+        if i["mode"] == fault.expected and (not fault.column or fault.column in i["columns"])
+    ]
     what = f"{fault.domain} from {fault.since:%-d %b}"
     if right:
         first = min(_renamed_at(i, since) for i in right)
@@ -181,9 +185,9 @@ def _print_domains(console: Console, outcome: Outcome, plan: Plan) -> None:
         colour = COLOURS.get(transfer["state"], "yellow")
         promise = "promised" if budget["guaranteed"] else f"not promised: {budget['why_not']}"
         console.print(f"{domain}  [{colour}]{escape(transfer['words'])}[/{colour}]")
+        allowed = f"{budget['allowed'] * periods:.0f} ({budget['allowed']:g} / {budget['period']})"
         console.print(
-            f"    budget: {budget['spent']} pages spent of {budget['allowed'] * periods:.0f} "
-            f"({budget['allowed']:g} / {budget['period']}), {escape(promise)}",
+            f"    budget: {budget['spent_since_start']} pages spent of {allowed}, {escape(promise)}"
         )
 
 
