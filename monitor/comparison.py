@@ -31,10 +31,6 @@ class Absent:
     only_in: str
     rows: int
 
-    @property
-    def words(self) -> str:
-        return f"domain {self.domain}: {self.rows:,} rows, only in the {self.only_in}; no report"
-
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -91,7 +87,6 @@ def compare_tables(
         pairs = [(name, before[name], window) for name, window in after.items() if name in before]
         absent += [Absent(n, "current file", w.rows) for n, w in after.items() if n not in before]
         absent += [Absent(n, "reference", w.rows) for n, w in before.items() if n not in after]
-    notes += [one.words for one in absent]
     return Comparison(
         model=model,
         by_domain=current.window.domain is not None,

@@ -59,6 +59,7 @@ def check(
 
     from monitor.clock import SystemClock
     from monitor.comparison import compare_tables
+    from monitor.reports.view import absent_words
     from monitor.tables import read_table
 
     form = output or _form_of(out)
@@ -68,7 +69,9 @@ def check(
         reference_table, current_table, settings, model=model, now=SystemClock().now()
     )
     errors = Console(stderr=True)
-    for note in dict.fromkeys((*reference_table.notes, *current_table.notes, *compared.notes)):
+    unmatched = [f"no report for {line}" for line in absent_words(compared.to_json())]
+    notes = (*reference_table.notes, *current_table.notes, *compared.notes, *unmatched)
+    for note in dict.fromkeys(notes):
         errors.print(note, style="dim", highlight=False, markup=False, soft_wrap=True)
     _write(compared, form, out, everything=everything)
     return exit_code_of(compared.reports) if exit_code else 0

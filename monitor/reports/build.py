@@ -235,7 +235,7 @@ def headline(deployment: Deployment, answers: Answers) -> str:
         said.append(_quiet_words(answers))
     mode, action = answers.diagnosis.mode, answers.diagnosis.action
     if mode is Mode.UNDETERMINED:
-        said.append("too little data for a diagnosis")
+        said.append("no diagnosis yet")
     elif mode is not Mode.NONE:
         to_do = "" if action.kind == "none" else f"; to do: {action.kind}"
         said.append(f"likely cause: {mode.value}{to_do}")
@@ -261,7 +261,8 @@ def _ills(answers: Answers) -> list[str]:
         moved = [c.name for c in answers.columns if c.state is state]
         if moved:
             total = len(answers.columns)
-            said.append(f"{len(moved)} of {total} columns {_moved(state)} ({_listed(moved)})")
+            noun = "column" if total == 1 else "columns"
+            said.append(f"{len(moved)} of {total} {noun} {_moved(state)} ({_listed(moved)})")
             break
     return said
 

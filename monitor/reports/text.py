@@ -60,7 +60,7 @@ def render_text_many(
     if "reports" in result:
         console.print(_overview(reports))
         for line in absent_words(result):
-            console.print(Text(f"  no report for {line}", style="dim"))
+            console.print(Text(f"No report for {line}", style="dim"))
         console.print()
     for report in reports:
         render_text(report, console, everything=everything)

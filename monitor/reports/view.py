@@ -172,6 +172,9 @@ def changed_words(column: Mapping[str, Any]) -> str:
     return clean("; ".join(clauses), 200)
 
 
+MOST_NAMED = 6
+"""Domains without a report that are named one by one."""
+
 TOLD_CHECKS = 2
 """Schema checks that the line of the question tells; the rest is in the list."""
 
@@ -257,7 +260,7 @@ def diagnosis_words(diagnosis: Mapping[str, Any]) -> str:
     """The mode with its confidence, and the runner-up where it deserves to be seen."""
     confidence = diagnosis["confidence"]
     if diagnosis["mode"] == "undetermined":
-        return "undetermined: too little data"
+        return "undetermined"
     sure = "" if confidence is None else f", {confidence:.0%} sure".replace("%", " %")
     second = diagnosis["runner_up"]
     doubtful = second is not None and (confidence is None or confidence < 0.6)
@@ -288,11 +291,20 @@ def reports_of(result: Mapping[str, Any]) -> list[Report]:
 
 
 def absent_words(result: Mapping[str, Any]) -> list[str]:
-    """Domains that only one file has, in words."""
-    return [
-        f"{name_of(one['domain'])}: {count(one['rows'], 'row')}, only in the {one['only_in']}"
-        for one in result.get("absent", ())
-    ]
+    """Domains that only one file has, with nothing to hold them against: a line a file."""
+    lines = []
+    for where in dict.fromkeys(one["only_in"] for one in result.get("absent", ())):
+        named = [
+            f"{name_of(one['domain'])} ({count(one['rows'], 'row')})"
+            for one in result["absent"]
+            if one["only_in"] == where
+        ]
+        more = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+        lines.append(
+            f"{count(len(named), 'domain')} only in the {where}: "
+            f"{', '.join(named[:MOST_NAMED])}{more}"
+        )
+    return lines
 
 
 def _after_state(words: str, state: str) -> str:

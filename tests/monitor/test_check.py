@@ -160,7 +160,7 @@ def test_each_domain_gets_a_report_and_one_that_only_one_file_has_is_named(
         {"domain": "west", "only_in": "reference", "rows": 100},
     ]
     text = check(*arguments).stdout
-    assert "no report for east: 100 rows, only in the current file" in text
+    assert "No report for 1 domain only in the current file: east (100 rows)" in text
     assert text.index("domain") < text.index("model / north")
 
 
