@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from detectors.records import Deployment, Finding, Tier
 from storage.engine import Database
-from storage.findings import list_findings, save_findings
+from storage.findings import count_findings, last_finding_id, list_findings, save_findings
 from tests.storage.rows import DAY, START, VERMONT
 
 FINDING = Finding(
@@ -49,3 +49,18 @@ def test_findings_are_chosen_by_time_tier_and_deployment(database: Database) -> 
         assert list_findings(session, VERMONT, tier=Tier.LOG) == (logged,)
         assert list_findings(session, VERMONT, limit=1) == (days[3],)
         assert list_findings(session, Deployment("credit", "NH")) == ()
+
+
+def test_only_findings_that_came_since_are_counted(database: Database) -> None:
+    with database.read() as session:
+        assert (last_finding_id(session), count_findings(session, 0)) == (0, (0, {}))
+    saved(database, FINDING)
+    with database.read() as session:
+        start = last_finding_id(session)
+        assert count_findings(session, start) == (start, {})
+    saved(database, FINDING, replace(FINDING, ts=START + DAY), replace(FINDING, ts=START + 2 * DAY))
+    saved(database, replace(FINDING, ts=START + 3 * DAY, tier=Tier.LOG))
+    with database.read() as session:
+        newest, counts = count_findings(session, start)
+        assert counts == {(VERMONT, Tier.PAGE): 2, (VERMONT, Tier.LOG): 1}
+        assert count_findings(session, newest) == (newest, {})

@@ -8,6 +8,7 @@ from storage.engine import Database
 from storage.incidents import (
     UnknownIncidentError,
     add_change,
+    count_open,
     get_incident,
     list_changes,
     list_incidents,
@@ -103,3 +104,17 @@ def test_incidents_are_found_by_what_they_are(database: Database) -> None:
 def test_an_incident_nobody_opened_is_not_found(database: Database) -> None:
     with database.read() as session, pytest.raises(UnknownIncidentError, match="inc_none"):
         get_incident(session, "inc_none")
+
+
+def test_open_incidents_are_counted_by_deployment_and_tier(database: Database) -> None:
+    here = incident()
+    ticket = replace(incident(day=1), tier=Tier.TICKET)
+    taken = replace(incident("NH"), state=IncidentState.ACKNOWLEDGED)
+    over = replace(incident("NH", day=2), state=IncidentState.RESOLVED)
+    save(database, here, ticket, taken, over)
+    with database.read() as session:
+        assert count_open(session) == {
+            (VERMONT, Tier.PAGE): 1,
+            (VERMONT, Tier.TICKET): 1,
+            (Deployment("credit", "NH"), Tier.PAGE): 1,
+        }

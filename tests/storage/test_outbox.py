@@ -20,6 +20,7 @@ from storage.outbox import (
     enqueue,
     get_message,
     list_messages,
+    list_waiting,
     mark_delivered,
     mark_failed,
     next_due_at,
@@ -181,6 +182,24 @@ def test_the_one_due_longest_goes_first(database: Database) -> None:
     order = [must_claim(database, START + LEASE).message.id for _ in range(3)]
     assert order == ["c", "b", "a"]
     assert claim(database, START + LEASE) is None
+
+
+def test_what_waits_is_listed_next_due_first_and_without_what_is_done(database: Database) -> None:
+    put(database, message("msg_2"), at=START + timedelta(minutes=1))
+    put(database, message("msg_1"), message("msg_3"))
+    delivered, again = must_claim(database), must_claim(database)
+    assert (delivered.message.id, again.message.id) == ("msg_1", "msg_3")
+    with database.write() as session:
+        mark_delivered(session, delivered, attempt(delivered, Outcome.DELIVERED, START))
+        later = START + timedelta(hours=1)
+        mark_failed(session, again, attempt(again, Outcome.RETRY, START, later))
+    with database.read() as session:
+        found = list_waiting(session)
+        assert [(w.message.id, w.attempts, w.last_error) for w in found] == [
+            ("msg_2", 0, ""),
+            ("msg_3", 1, "HTTP 503"),
+        ]
+        assert list_waiting(session, limit=1) == found[:1]
 
 
 def test_a_message_no_channel_wants_is_kept_and_never_due(database: Database) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import threading
 import time
@@ -302,3 +303,14 @@ def test_an_overloaded_daemon_is_asked_again_when_it_says_so(
     said = terminal.type("send", events_file(tmp_path), "--model", "credit", *ROLES)
     assert "12 accepted" in said.out
     assert waits == [7.0, 7.0]
+
+
+def test_commands_that_talk_start_without_what_only_the_daemon_needs() -> None:
+    heavy = {"torch", "scipy", "numba", "sklearn", "sqlalchemy", "fastapi", "pyarrow", "river"}
+    lines = f"""
+import sys
+import monitor.cli.report, monitor.cli.incidents
+print(sorted({heavy!r} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
