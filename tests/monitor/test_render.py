@@ -135,12 +135,9 @@ def test_markdown_keeps_links_code_and_tags_from_being_read() -> None:
     assert not re.search(r"(?<!\\)<script", text)
     assert not re.search(r"(?<!\\)`", text)
     assert "http://" not in text, "no bare link for a forge to make clickable"
-    widths = {
-        len(re.findall(r"(?<!\\)\|", line))
-        for line in text.splitlines()
-        if line.startswith("| ") and " differ " in line
-    }
-    assert len(widths) == 1
+    for block in text.split("\n\n"):
+        rows = [line for line in block.splitlines() if line.startswith("|")]
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) <= 1, "a cell was split"
 
 
 def test_rich_markup_in_names_is_not_obeyed(tmp_path: Path) -> None:
