@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from threading import Lock
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
@@ -57,6 +64,7 @@ class Metrics:
         config: Callable[[], Config],
         ingest: Callable[[], IngestStats] | None = None,
     ) -> None:
+        disable_created_metrics()  # a second series beside every counter, which nothing reads
         self.registry = CollectorRegistry()
         self._config = config
         self._checks = Counter(

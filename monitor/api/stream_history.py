@@ -88,7 +88,7 @@ def _profile(session: Session, deployment: Deployment) -> Profile:
     raise RequestRefusedError(
         409,
         f"{deployment} has no fitted reference, so its ticks cannot be read back",
-        "add one with `kedge reference add`, or wait for the first check",
+        "add one with `kedge reference add`; its cells are fitted at the next check",
     )
 
 
