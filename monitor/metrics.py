@@ -64,7 +64,8 @@ class Metrics:
         config: Callable[[], Config],
         ingest: Callable[[], IngestStats] | None = None,
     ) -> None:
-        disable_created_metrics()  # a second series beside every counter, which nothing reads
+        # It adds a second series beside every counter, which nothing reads.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._config = config
         self._checks = Counter(
