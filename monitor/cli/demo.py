@@ -19,7 +19,8 @@ import click
     metavar="DIR",
     help="Keep everything in this new folder: database, configuration, log, reports.",
 )
-def demo(port: int | None, keep: Path | None) -> None:
+@click.option("--quick", is_flag=True, hidden=True, help="One month of two domains, for tests.")
+def demo(port: int | None, keep: Path | None, quick: bool) -> None:
     """Watch Kedge do its whole job on real data.
 
     Trains small networks on one airline's flights, warm-starts them for five others, starts the
@@ -31,8 +32,9 @@ def demo(port: int | None, keep: Path | None) -> None:
 
     from rich.console import Console
 
+    from monitor.demo.calendar import FULL, QUICK
     from monitor.demo.run import run_demo
 
     # SIGTERM unwinds like Ctrl-C, so that the daemon is stopped and the folder removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    run_demo(Console(), port=port, keep=keep)
+    run_demo(Console(), plan=QUICK if quick else FULL, port=port, keep=keep)

@@ -26,3 +26,4 @@ class Plan:
 
 
 FULL = Plan()
+QUICK = Plan(live=(instant(10), instant(11)), domains=("US", "WN"))

@@ -18,8 +18,8 @@ from monitor.demo.flights import Flights, instant
 class Fault:
     """A fault in one domain, and the diagnosis and column that would be right for it.
 
-    `words` tell people. `spoil_features` changes what the models see before they score it, `spoil_labels` what
-    comes back as truth.
+    `words` tell people. `spoil_features` changes what the models see before they score it,
+    `spoil_labels` what comes back as truth.
     """
 
     domain: str
@@ -50,14 +50,14 @@ FAULTS = (
     Fault(
         domain="MQ",
         since=instant(10, 1),
-        words="the partner changes its label rule: 1 now means on time, not late",
+        words="the label rule changes, 1 now means on time",
         expected=Mode.LABEL_SEMANTICS,
         spoil_labels=_on_time_instead,
     ),
     Fault(
         domain="US",
         since=instant(10, 15),
-        words="upstream loses the feature `hour`: it arrives as 0 in every row",
+        words="upstream loses the feature `hour`, every row has 0",
         expected=Mode.FEATURE_ABSENT,
         column="hour",
         spoil_features=_hour_lost,

@@ -88,7 +88,7 @@ def run_demo(
             with running_daemon(
                 folder, plan, port=chosen, webhook_url=receiver.url, secret=secret
             ) as daemon:
-                console.print(f"daemon  http://127.0.0.1:{chosen} is ready, SQLite, one process")
+                story.print_ready(console, chosen)
                 streams = [
                     stream_of(flights[name].between(*plan.live), served[name], faults)
                     for name in plan.domains

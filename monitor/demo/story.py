@@ -40,8 +40,8 @@ def print_opening(console: Console, flights: Mapping[str, Flights], plan: Plan) 
     live = sum(len(flights[name].between(*plan.live)) for name in plan.domains)
     console.print("[bold]Kedge demo[/bold]: will a flight from New York arrive late? (2013, CC0)")
     console.print(
-        f"source  {SOURCE}; domains {', '.join(plan.domains)}; {live:,} flights to stream, "
-        f"{plan.live[0]:%-d %b} to {plan.live[1]:%-d %b %Y}"
+        f"source  {SOURCE}; domains {', '.join(plan.domains)}; to stream: {live:,} flights from "
+        f"{plan.live[0]:%-d %b}"
     )
 
 
@@ -59,24 +59,29 @@ def print_networks(console: Console, lines: Sequence[TrainedLine]) -> None:
 
 
 def print_references(console: Console, rows: int, plan: Plan) -> None:
-    since, until = plan.reference
+    since, last = plan.reference[0], plan.reference[1] - timedelta(days=1)
     console.print(
-        f"\nreferences  {rows:,} rows in SQL: {SOURCE} as source, {len(plan.domains)} domains as "
-        f"onboarding, {since:%-d %b} to {until:%-d %b}"
+        f"\nreference {rows:,} rows in SQL, {since:%-d %b} to {last:%-d %b}: 1 source, "
+        f"{len(plan.domains)} domains"
     )
 
 
+def print_ready(console: Console, port: int) -> None:
+    console.print(f"daemon    http://127.0.0.1:{port}, SQLite, one process")
+
+
 def print_fault(console: Console, fault: Fault) -> None:
-    console.print(
-        f"[yellow]fault[/yellow]   {fault.since:%-d %b} {fault.domain}: {escape(fault.words)}"
+    _one_line(
+        console,
+        f"[yellow]fault[/yellow]     {fault.since:%-d %b} {fault.domain}: {escape(fault.words)}",
     )
 
 
 def print_streamed(console: Console, events: int, labels: int, seconds: float) -> None:
     rate = events / max(seconds, 1e-3)
     console.print(
-        f"stream  {events:,} events and {labels:,} labels (2 days late) over HTTP in "
-        f"{seconds:.1f} s, {rate:,.0f} events/s with the checks running beside"
+        f"stream    {events:,} events, {labels:,} labels 2 days late; {rate:,.0f} events/s over "
+        "HTTP"
     )
 
 
@@ -90,9 +95,8 @@ def print_outcome(
     _print_told(console, outcome)
     _print_requests(console, outcome.requests)
     _print_domains(console, outcome, plan)
-    console.print(
-        f"\nreports {', '.join(str(path) for path in outcome.reports.values())}", soft_wrap=True
-    )
+    console.print("\n[bold]Reports[/bold]  to open in a browser")
+    console.print(" ".join(str(path) for path in outcome.reports.values()), soft_wrap=True)
     console.print(f"done in {seconds:.0f} s")
 
 
@@ -136,22 +140,30 @@ def answer_to(fault: Fault, incidents: Sequence[Mapping[str, Any]]) -> str:
     ]
     what = f"{fault.domain} from {fault.since:%-d %b}"
     if right:
-        first = min(_renamed_at(i, since) for i in right)
-        return f"[green]found[/green]   {what}: named {fault.expected.value} on {_day(first)}"
+        first = min(_named_at(i, since) for i in right)
+        return f"[green]found[/green]     {what}: named {fault.expected.value} on {_day(first)}"
     if told:
-        names = ", ".join(dict.fromkeys(i["mode"] for i in told))
-        first = min(_renamed_at(i, since) for i in told)
+        first_of: dict[str, str] = {}
+        for incident in sorted(told, key=lambda i: _named_at(i, since)):
+            first_of.setdefault(incident["mode"], _day(_named_at(incident, since)))
+        names = ", ".join(f"{mode} ({day})" for mode, day in first_of.items())
         return (
-            f"[yellow]seen[/yellow]    {what}: paged on {_day(first)} as {names}; "
-            f"{fault.expected.value} was put in"
+            f"[yellow]seen[/yellow]      {what}: paged as {names}; put in was "
+            f"{fault.expected.value}"
         )
-    return f"[red]missed[/red]  {what}: no page; {fault.expected.value} was put in"
+    return f"[red]missed[/red]    {what}: no page; put in was {fault.expected.value}"
 
 
-def _renamed_at(incident: Mapping[str, Any], since: str) -> str:
-    """When an incident was first touched after an instant."""
-    touched = [c["at"] for c in incident["history"] if c["at"] >= since]
-    return str(min(touched, default=incident["updated_at"]))
+def _named_at(incident: Mapping[str, Any], since: str) -> str:
+    """When an incident first paged under its present name, after an instant."""
+    touched = [change["at"] for change in incident["history"] if change["at"] >= since]
+    turned = [
+        change["at"]
+        for change in incident["history"]
+        if (change["what"] == "renamed" and change["words"].endswith(f"now {incident['mode']}"))
+        or (change["what"] == "escalated" and change["words"].endswith("now a page"))
+    ]
+    return str(max([min(touched, default=incident["updated_at"]), *turned]))
 
 
 def _print_told(console: Console, outcome: Outcome) -> None:
@@ -169,9 +181,9 @@ def _print_requests(console: Console, requests: Sequence[Mapping[str, Any]]) -> 
     for request in requests:
         action = request["action"]
         console.print(
-            f"{_day(request['requested_at'])} {request['domain']}: [bold]{action['kind']}[/bold] "
-            f"for {escape(action['scope'])}, {request['mode']}. To be shown by: "
-            f"{escape(action['falsified_by'])}"
+            f"{_day(request['requested_at']):>6} {request['domain']:<2} "
+            f"[bold]{action['kind']}[/bold] for {escape(action['scope'])}; proof: "
+            f"{escape(action['falsified_by'].partition(';')[0])}"
         )
 
 
@@ -184,10 +196,11 @@ def _print_domains(console: Console, outcome: Outcome, plan: Plan) -> None:
         periods = days / (parse_duration(budget["period"], what="period") / DAY_US)
         colour = COLOURS.get(transfer["state"], "yellow")
         promise = "promised" if budget["guaranteed"] else f"not promised: {budget['why_not']}"
-        console.print(f"{domain}  [{colour}]{escape(transfer['words'])}[/{colour}]")
+        words = transfer["words"].partition(" (interval")[0]
+        _one_line(console, f"{domain}  [{colour}]{escape(words)}[/{colour}]")
         allowed = f"{budget['allowed'] * periods:.0f} ({budget['allowed']:g} / {budget['period']})"
         console.print(
-            f"    budget: {budget['spent_since_start']} pages spent of {allowed}, {escape(promise)}"
+            f"    budget: {budget['spent_since_start']} of {allowed} pages spent, {escape(promise)}"
         )
 
 

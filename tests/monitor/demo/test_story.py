@@ -59,3 +59,19 @@ def test_a_fault_is_found_seen_or_missed(incidents: list[dict[str, Any]], answer
 
 def test_the_day_of_the_right_name_is_given() -> None:
     assert "on 17 Oct" in answer_to(HOUR_LOST, [incident("source feature absent", 2)])
+
+
+def test_the_day_is_that_of_the_page_under_its_present_name() -> None:
+    """A ticket that was renamed and escalated later is not dated back to its opening."""
+    history = [
+        {"at": "2013-10-02T00:00:00Z", "what": "opened", "by": "", "words": ""},
+        {"at": "2013-10-20T00:00:00Z", "what": "escalated", "words": "was a ticket, now a page"},
+        {
+            "at": "2013-10-21T00:00:00Z",
+            "what": "renamed",
+            "words": "was benign drift, now concept shift",
+        },
+        {"at": "2013-10-30T00:00:00Z", "what": "updated", "words": ""},
+    ]
+    told = incident("concept shift", 0, history=history, updated_at="2013-10-30T00:00:00Z")
+    assert "paged as concept shift (21 Oct)" in answer_to(HOUR_LOST, [told])
