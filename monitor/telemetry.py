@@ -20,6 +20,13 @@ from monitor.metrics import Metrics
 __all__ = ["Metrics", "configure_logging", "scrubbed"]
 
 HIDDEN = "***"
+CHATTY = {
+    "apscheduler": logging.ERROR,
+    "alembic": logging.WARNING,
+    "uvicorn": logging.WARNING,
+    "httpx2": logging.WARNING,
+    "httpcore2": logging.WARNING,
+}
 _SECRET_KEY = re.compile(
     r"(^|_)(token|secret|password|passwd|authorization|api_?key|signature)$", re.IGNORECASE
 )
@@ -74,6 +81,10 @@ def configure_logging(level: str = "info", json: bool | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(threshold)
+    # At "info" these say every second that nothing happened; the scheduler warns of each look
+    # that a long check makes it skip, which is what it is told to do.
+    for name, least in CHATTY.items():
+        logging.getLogger(name).setLevel(max(threshold, least))
 
 
 def _traceback(*, as_json: bool) -> Processor:
