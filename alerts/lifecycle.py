@@ -5,12 +5,13 @@ The rules, all in event time (`now` is the tick watermark, never the wall clock)
 - The alarms of a tick become one sighting with one mode, and a sighting one message at most.
 - A sighting joins the open incident of its mode. Failing that it joins, and renames, an open
   incident whose time it overlaps: a better name for the same change is no second page. Only a
-  named mode renames; "undetermined" never replaces a name. Failing that it reopens an incident
-  of its mode closed less than `reopen_within` ago, or one closed after the alarms' onset. Only
-  then does it open a new one.
+  named mode renames; "undetermined" replaces no name but that of a benign drift which now pages.
+  Failing that it reopens an incident of its mode closed less than `reopen_within` ago, or one
+  closed after the alarms' onset. Only then does it open a new one.
 - An open incident speaks again when its tier or severity rises, when it takes a name that was not
   told before, and, unless somebody has acknowledged it, when evidence has grown `worse_factor`
-  fold (at most every `worse_wait`) or alarms still come `reminder` after the last message.
+  fold (at most every `worse_wait`) or alarms still come `reminder` after the last message
+  (`ticket_reminder` for a ticket).
 - The log tier never speaks. Benign drift files a ticket at most: it is movement without harm.
 - A retraining request needs a page, a confident diagnosis and sound data; one is open at most per
   deployment and kind of action, and the next waits for `cooldown`.
@@ -255,7 +256,7 @@ def _news(
     ):
         words = f"evidence was {before.notified_peak:.3g} times the threshold, now {after.peak:.3g}"
         news.append(("worse", words))
-    elif since_told >= settings.reminder:
+    elif since_told >= (settings.reminder if after.tier is Tier.PAGE else settings.ticket_reminder):
         words = f"alarms still come, {wording.length(since_told)} after the last message"
         news.append(("reminder", words))
     return news
@@ -281,7 +282,9 @@ def _reopen(
 
 def _merge(incident: Incident, sighting: _Sighting) -> Incident:
     """The incident with a sighting's facts in it; nobody is told yet."""
-    rename = sighting.mode is not incident.mode and sighting.mode is not Mode.UNDETERMINED
+    contradicted = incident.mode is Mode.BENIGN and sighting.tier is Tier.PAGE
+    named = sighting.mode is not Mode.UNDETERMINED or contradicted
+    rename = sighting.mode is not incident.mode and named
     mode = sighting.mode if rename else incident.mode
     onset = min(incident.onset, sighting.onset)
     was = incident.mode if rename else None

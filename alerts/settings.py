@@ -12,12 +12,14 @@ class AlertSettings:
 
     `overlap` is how far apart two runs of alarms may lie and still be one change; onsets are
     estimates. `worse_factor` is in evidence, which grows exponentially under a change, so tenfold
-    is a few ticks of a large one. `min_confidence` guards automatic retraining only. `public_url`
+    is a few ticks of a large one. A page is said again after `reminder`, a ticket after
+    `ticket_reminder`. `min_confidence` guards automatic retraining only. `public_url`
     is where links point; empty makes them relative.
     """
 
     overlap: timedelta = timedelta(days=1)
     reminder: timedelta = timedelta(days=1)
+    ticket_reminder: timedelta = timedelta(days=7)
     worse_factor: float = 10.0
     worse_wait: timedelta = timedelta(hours=6)
     recovery: timedelta = timedelta(days=3)

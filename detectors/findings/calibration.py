@@ -19,7 +19,9 @@ class CalibrationChange:
 
     Probabilities: intercept in log odds at slope 1, Cox slope, AUC. Regression: mean residual
     in reference sd of the label, slope of label on prediction, and their correlation (z after
-    Fisher). NaN where a line does not exist: scores that do not vary, or that separate labels.
+    Fisher). `reversed_z` is how sure it is that the order has turned round: the lesser of the
+    slopes' own z, positive in the reference and negative now. NaN where a line does not exist:
+    scores that do not vary, or that separate labels.
     """
 
     intercept: float
@@ -28,6 +30,7 @@ class CalibrationChange:
     slope_z: float
     ranking: float
     ranking_z: float
+    reversed_z: float
     residual_ref: FloatArray
     residual_cur: FloatArray
 
@@ -56,6 +59,7 @@ def calibration_change(
         slope_z=_z(now.slope - before.slope, before.slope_se, now.slope_se),
         ranking=now.ranking - before.ranking,
         ranking_z=_z(now.ordered - before.ordered, before.ordered_se, now.ordered_se),
+        reversed_z=min(_z(before.slope, before.slope_se, 0.0), -_z(now.slope, now.slope_se, 0.0)),
         residual_ref=before.residual,
         residual_cur=now.residual,
     )

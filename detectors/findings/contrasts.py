@@ -80,6 +80,7 @@ class Contrasts:
     slope_z: float = NAN
     ranking_change: float = NAN
     ranking_z: float = NAN
+    reversed_z: float = NAN
     local_z: float = NAN
     local_column: str = ""
     local_cell: str = ""
@@ -208,6 +209,7 @@ def _with_labels(
         slope_z=change.slope_z / widen,
         ranking_change=change.ranking,
         ranking_z=change.ranking_z / widen,
+        reversed_z=change.reversed_z / widen,
         local_z=place.z,
         local_column=place.column,
         local_cell=place.cell,

@@ -77,6 +77,8 @@ def _with_labels(c: Contrasts) -> list[Rule]:
                 below(size(c.slope_z), 4.0),
             ),
         ),
+        # High scores now go with low labels: no change of inputs turns an order round.
+        (Mode.LABEL_SEMANTICS, above(c.reversed_z, 4.0)),
         (
             Mode.LABEL_SEMANTICS,
             both(calm, rate_moved, above(rate, 0.3), scores_did_not_follow, below(c.local_z, 15.0)),

@@ -67,6 +67,11 @@ ROWS = [
     ),
     ("residuals changed in one place", {"local_z": 9.0, "concept_z": 2.6}, Mode.CONCEPT_SHIFT),
     ("residuals changed, the loss did not", {"local_z": 9.0}, Mode.NONE),
+    (
+        "the order turned round while inputs moved",
+        {"inputs_auc": 0.9, "within_class_auc": 0.9, "concept_z": 40.0, "reversed_z": 9.0},
+        Mode.LABEL_SEMANTICS,
+    ),
     ("ranking lost everywhere", {"ranking_z": -6.0, "slope_z": -5.0}, Mode.LABEL_SEMANTICS),
     ("worse on shared inputs", {"concept": 0.05, "concept_z": 4.0}, Mode.CONCEPT_SHIFT),
     (
