@@ -74,7 +74,14 @@ class StoredSchemas:
                 return learnt_schema(session, model)
         # The source names every column the model was trained on; onboarding windows may lack some.
         active.sort(key=lambda r: (r.role is Role.SOURCE, r.created_at))
-        return active[-1].schema
+        schemas = [reference.schema for reference in active]
+        # A source seldom has baseline scores; what any reference records, the model records.
+        return replace(
+            schemas[-1],
+            has_score=any(schema.has_score for schema in schemas),
+            has_baseline=any(schema.has_baseline for schema in schemas),
+            has_label=any(schema.has_label for schema in schemas),
+        )
 
     def _configured(self, model: str, schema: Schema) -> Schema:
         """The schema with the slices of the configuration.
