@@ -118,7 +118,15 @@ def standing_diagnosis(incidents: Sequence[Incident], verdict: TransferVerdict) 
             evidence=(verdict.words,) if verdict.words else (),
             action=action_for(Mode.NONE),
         )
-    first = max(standing, key=lambda i: (i.tier is Tier.PAGE, i.severity.rank, i.updated_at))
+    first = max(
+        standing,
+        key=lambda i: (
+            i.tier is Tier.PAGE,
+            i.mode is not Mode.UNDETERMINED,
+            i.severity.rank,
+            i.updated_at,
+        ),
+    )
     return Diagnosis(
         mode=first.mode,
         confidence=first.confidence,
