@@ -15,6 +15,7 @@ from detectors.records import FloatArray, IntArray
 PRACTICAL_TV = 0.05
 PRACTICAL_W = 0.1
 
+RULE_OF_THREE = 3.0
 MIN_EXPECTED = 5.0
 """Cochran's (1954) rule for the chi-square approximation."""
 
@@ -62,7 +63,9 @@ def compare_counts(reference: FloatArray, current: FloatArray, *, seed: int = 0)
     the p-value comes from 10,000 tables with the same margins. Noise is taken out of `w` by its
     expectation under equality and out of total variation by positive-part James-Stein shrinkage
     of the differences; the interval of `w` follows the noncentral chi-square, and total variation
-    is never above w / 2 (Cauchy-Schwarz).
+    is never above w / 2 (Cauchy-Schwarz). Where all cells were pooled into one, total variation
+    is the raw one if the tables reject equality, and its bound adds what the larger share of rows
+    may hide: 3 / n (rule of three; Hanley & Lippman-Hand 1983).
     """
     rows_a, rows_b = float(np.sum(reference)), float(np.sum(current))
     if rows_a <= 0 or rows_b <= 0:
@@ -96,16 +99,18 @@ def compare_counts(reference: FloatArray, current: FloatArray, *, seed: int = 0)
         + max(0.0, float(q.sum() - (sign * q).sum() ** 2)) / rows_b
     )
     shrunk = raw * (excess / chi_square) if chi_square > 0 else 0.0
+    tv_ci = (max(0.0, shrunk - Z_95 * error), min(1.0, raw + Z_95 * error, w_ci[1] / 2))
+    if not df:
+        whole = total_variation(reference, current)
+        shrunk = whole if p_value <= 0.05 else 0.0
+        tv_ci = (0.0, min(1.0, whole + RULE_OF_THREE / min(rows_a, rows_b)))
     return CellTest(
         chi_square=chi_square,
         g=g,
         df=df,
         p_value=p_value,
         total_variation=shrunk,
-        total_variation_ci=(
-            max(0.0, shrunk - Z_95 * error),
-            min(1.0, raw + Z_95 * error, w_ci[1] / 2) if df else 1.0,
-        ),
+        total_variation_ci=tv_ci,
         w=math.sqrt(spread * excess),
         w_ci=w_ci,
     )

@@ -14,6 +14,9 @@ import numpy as np
 from detectors.findings.threads import one_thread
 from detectors.records import FloatArray
 
+LEAST_EXPLAINED = 0.5
+"""Share of the held-back scores' variance; below it the inputs are not what the model saw."""
+
 
 @dataclass(frozen=True, slots=True)
 class ScoringLayer:
@@ -45,6 +48,9 @@ def score_given_inputs(
             max_iter=60, max_leaf_nodes=31, early_stopping=False, random_state=seed
         ).fit(X[:n:2], score_ref[::2])
         held_back, expected = learner.predict(X[1:n:2]), learner.predict(X[n:])
+    explained = 1.0 - float(np.var(score_ref[1::2] - held_back)) / spread**2
+    if explained < LEAST_EXPLAINED:
+        return ScoringLayer(float("nan"), float("nan"))
     shift = float((score_cur - expected).mean() - (score_ref[1::2] - held_back).mean()) / spread
     before, now = _slope(held_back, score_ref[1::2]), _slope(expected, score_cur)
     return ScoringLayer(shift, now / before if before > 0.05 else float("nan"))

@@ -240,3 +240,16 @@ def test_energy_distance_agrees_with_scipy_and_with_the_definition_in_the_plane(
 
     slow = 2 * mean(x, y) - mean(x, x) - mean(y, y)
     assert energy_distance(x, y) == pytest.approx(np.sqrt(slow))
+
+
+def test_a_column_of_one_value_in_both_windows_has_not_moved() -> None:
+    found = compare_counts(np.array([4000.0]), np.array([3000.0]))
+    assert found.total_variation == 0.0
+    assert found.total_variation_ci == pytest.approx((0.0, 0.001))
+
+
+def test_a_few_rows_of_wholly_new_values_have_moved_as_far_as_can_be() -> None:
+    before, now = np.array([10.0, 10.0, 0.0, 0.0]), np.array([0.0, 0.0, 2.0, 2.0])
+    found = compare_counts(before, now)
+    assert found.total_variation == 1.0
+    assert found.total_variation_ci[1] == 1.0

@@ -30,9 +30,10 @@ def test_a_score_that_never_varies_or_has_no_inputs_is_not_measured() -> None:
     assert np.isnan(score_given_inputs(X[:, :0], BEFORE, NOW, seed=0).shift)
 
 
-def test_a_score_that_inputs_do_not_explain_has_no_slope() -> None:
+def test_a_score_that_inputs_do_not_explain_says_nothing_of_the_layer() -> None:
     noise = np.random.default_rng(0).normal(size=3000)
 
-    layer = score_given_inputs(X, noise[:2000], noise[2000:], seed=0)
+    layer = score_given_inputs(X, noise[:2000], noise[2000:] + 1.0, seed=0)
 
     assert np.isnan(layer.slope)
+    assert np.isnan(layer.shift)
