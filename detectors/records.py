@@ -426,6 +426,8 @@ class TransferVerdict:
 
     `difference` is mean loss(transferred) - mean loss(baseline): below 0 helps. `ci` is the
     anytime-valid interval, None bounds are infinite. `margin` is absolute, in loss units.
+    `bound` is what a planned review says of the difference: at least (hurts) or at most (helps)
+    this, at the error it may spend so far; None where no review spoke.
     """
 
     state: TransferState
@@ -441,6 +443,7 @@ class TransferVerdict:
     baseline_loss: float | None = None
     words: str = ""
     slices: tuple[tuple[str, TransferVerdict], ...] = ()
+    bound: float | None = None
 
 
 def to_datetime(instant_us: int) -> datetime:

@@ -223,4 +223,5 @@ def _phrase(stream: Stream, effect: float, profile: Profile | None) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100.0 * share:.2g} %"
+    percent = 100.0 * share
+    return f"{percent:.0f} %" if percent >= 10.0 else f"{percent:.2g} %"

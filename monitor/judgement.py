@@ -33,7 +33,10 @@ from monitor.progress import Progress, index_of
 from monitor.watch import DIAGNOSIS_ROWS, Watch, sample_rows
 
 CURRENT_US = 14 * DAY_US
+LONGEST_CURRENT_US = 56 * DAY_US
 CURRENT_ROWS = 5_000
+ENOUGH_ROWS = 1_000
+LABELLED = ("loss", "calibration", "transfer")
 FOLLOW_UP_US = (1 * DAY_US, 3 * DAY_US, 7 * DAY_US)
 PAGE_AGAIN_US = DAY_US
 TICKET_AGAIN_US = 7 * DAY_US
@@ -88,8 +91,8 @@ def judge(
     now_us = evaluation.instant_us
     findings = list(evaluation.findings)
     verdict: TransferVerdict | None = None
-    if evaluation.cohort_day_closed and watch.schema.has_baseline:
-        verdict = current_verdict(watch, progress.cohort_days, ended=False)
+    if (evaluation.cohort_day_closed or evaluation.ended) and watch.schema.has_baseline:
+        verdict = current_verdict(watch, progress.cohort_days, ended=evaluation.ended)
         findings += _verdict_findings(progress, verdict, now_us)
     decisions: list[Decision] = []
     diagnosis: Diagnosis | None = None
@@ -97,7 +100,8 @@ def judge(
         current: Window | None = None
         if _worth_diagnosing(progress, findings, ledger, now_us):
             since_us = min(to_us(finding.onset) for finding in findings)
-            current = current_rows(watch, rows, since_us, now_us)
+            streams = [finding.stream for finding in findings]
+            current = current_rows(watch, rows, streams, since_us, now_us)
             diagnosis = _diagnose(watch, progress, findings, current, verdict)
             progress.diagnosed_us = now_us
         decision = decide(
@@ -200,7 +204,7 @@ def _matured(progress: Progress, findings: Sequence[Finding]) -> list[Finding]:
     }
     out = []
     for finding in findings:
-        labelled = finding.stream.startswith(("loss", "calibration", "transfer"))
+        labelled = finding.stream.startswith(LABELLED)
         state = words[not labelled]
         provisional = finding.kind == "drift" and state == "provisional"
         out.append(
@@ -209,11 +213,23 @@ def _matured(progress: Progress, findings: Sequence[Finding]) -> list[Finding]:
     return out
 
 
-def current_rows(watch: Watch, rows: RowSource, since_us: int, until_us: int) -> Window:
-    """Rows from a change to now, at most 14 days and 5,000 rows, labels known by now."""
-    since_us = max(since_us, until_us - CURRENT_US)
-    pieces = list(rows.rows(since_us, until_us, labels_by_us=until_us))
-    return sample_rows(concat_windows(pieces), CURRENT_ROWS, seed=0)
+def current_rows(
+    watch: Watch, rows: RowSource, streams: Sequence[str], since_us: int, now_us: int
+) -> Window:
+    """Rows from a change on, at most 5,000, with the labels known by now.
+
+    They end where the alarmed streams have been judged to: now, or one label delay ago where
+    labels are followed. They span 14 days, or 56 where that gives fewer than 1,000 rows.
+    """
+    labelled = any(stream.startswith(LABELLED) for stream in streams)
+    until_us = now_us - (watch.label_delay_us if labelled else 0)
+    current = Window(rows=0)
+    for span_us in (CURRENT_US, LONGEST_CURRENT_US):
+        begin_us = max(since_us, until_us - span_us)
+        current = concat_windows(rows.rows(begin_us, until_us, labels_by_us=now_us))
+        if current.rows >= ENOUGH_ROWS or begin_us == since_us:
+            break
+    return sample_rows(current, CURRENT_ROWS, seed=0)
 
 
 def reference_rows(watch: Watch, progress: Progress, rows: RowSource) -> Window:
@@ -251,13 +267,18 @@ def _diagnose(
 
 
 def _volume_ratio(watch: Watch, current: Window) -> float | None:
-    """Rows a day, current over reference; None where either has no time axis."""
+    """Rows a day over the busiest or quietest week of the reference; 1 between the two.
+
+    None where either has no time axis, or ticks are row counts.
+    """
     if watch.reference_rows_per_day is None or current.ts_us is None or current.rows < 50:
         return None
     days = (int(current.ts_us.max()) - int(current.ts_us.min())) / DAY_US
-    if days < 1 or current.rows >= CURRENT_ROWS:
+    if days < 1 or current.rows >= CURRENT_ROWS or watch.settings.tick_rows is not None:
         return None
-    return float(current.weights().sum()) / days / watch.reference_rows_per_day
+    a_day = float(current.weights().sum()) / days
+    quietest, busiest = watch.reference_rows_per_day
+    return min(a_day / quietest, 1.0) if a_day < busiest else a_day / busiest
 
 
 def _version_changed(current: Window) -> bool:
@@ -294,7 +315,7 @@ def _follow_up(
         else:
             del progress.follow_up_us[incident.id]
         again = _restated(incident, now_us)
-        current = current_rows(watch, rows, to_us(incident.onset), now_us)
+        current = current_rows(watch, rows, incident.streams, to_us(incident.onset), now_us)
         reference = reference_rows(watch, progress, rows)
         diagnosis = _diagnose(watch, progress, [again], current, verdict, reference=reference)
         if diagnosis.evidence:

@@ -24,6 +24,7 @@ from detectors.records import (
     FloatArray,
     IntArray,
     StreamSpec,
+    Tier,
     Window,
     to_datetime,
 )
@@ -37,6 +38,7 @@ from monitor.watch import Watch, ticks_of
 CANDIDATE_TICKS_US = (HOUR_US, 6 * HOUR_US, DAY_US)
 FEWEST_REFERENCE_TICKS = 24
 YOUNG_TICK_US = 6 * HOUR_US
+LOSSES = frozenset({"loss", "transfer"})
 ClockName = Literal["feature", "label"]
 Summariser = Callable[..., TickSummary]
 SUMMARISE: dict[ClockName, Summariser] = {"feature": summarise, "label": summarise_labels}
@@ -56,12 +58,13 @@ class RowSource(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """What one instant of event time brought."""
+    """What one instant of event time brought. `ended`: it is the last of a flushed history."""
 
     instant_us: int
     summaries: tuple[tuple[ClockName, TickSummary], ...]
     findings: tuple[Finding, ...]
     cohort_day_closed: bool
+    ended: bool = False
 
 
 def open_progress(watch: Watch, reference: Window | None) -> Progress:
@@ -151,7 +154,8 @@ def evaluate(
     """Judge every tick and cohort that the watermark has passed, in order; moves `progress`.
 
     `flush` closes the tick that holds the watermark and every cohort before it, as at the end
-    of a file. Yields one Evaluation per instant at which something closed.
+    of a file. Yields one Evaluation per instant at which something closed, and after a flush a
+    last one without ticks, at which the transfer verdict is final.
     """
     if progress.first_live_us is None:
         progress.first_live_us = rows.first_us()
@@ -161,6 +165,9 @@ def evaluate(
     for clock in (progress.feature, progress.label):
         if clock.next_us is None:
             clock.next_us = progress.first_live_us // clock.tick_us * clock.tick_us
+            if clock.bank.last_start_us is not None:
+                # A tick that the reference has filled is not judged again.
+                clock.next_us = max(clock.next_us, clock.bank.last_start_us + clock.tick_us)
     closing_us = watermark_us if not flush else -(-watermark_us // base_us) * base_us
     while True:
         due: list[tuple[int, ClockName]] = []
@@ -177,6 +184,10 @@ def evaluate(
         yield _close(watch, progress, rows, instant_us, names)
     if flush:
         yield from _close_partials(watch, progress, closing_us)
+        if progress.evaluated_until_us is not None:
+            yield Evaluation(
+                progress.evaluated_until_us, (), (), cohort_day_closed=False, ended=True
+            )
 
 
 def _clocks(watch: Watch) -> tuple[tuple[ClockName, int], ...]:
@@ -216,7 +227,7 @@ def _close(
             )
             findings += seen
         else:
-            day_closed |= add_cohort(progress.cohort_days, summary)
+            day_closed |= add_cohort(progress.cohort_days, summary, cohort_us=watch.cohort_us)
         clock.partial = (
             summary
             if clock.partial is None
@@ -250,10 +261,9 @@ def _summary(
     return parts[0] if len(parts) == 1 else merge_summaries(parts, start_us, end_us)
 
 
-def add_cohort(days: list[TickSummary], summary: TickSummary) -> bool:
-    """Add a cohort to its day; true when it is the day's last base tick."""
-    day = summary.start_us // DAY_US * DAY_US
-    if days and days[-1].start_us // DAY_US * DAY_US == day:
+def add_cohort(days: list[TickSummary], summary: TickSummary, *, cohort_us: int = DAY_US) -> bool:
+    """Add a base tick to its cohort, a day unless ticks are row counts; true at a day's end."""
+    if days and days[-1].start_us // cohort_us == summary.start_us // cohort_us:
         days[-1] = merge_summaries([days[-1], summary], days[-1].start_us, summary.end_us)
     else:
         days.append(summary)
@@ -275,14 +285,15 @@ def _step(watch: Watch, progress: Progress, name: ClockName, instant_us: int) ->
 
 
 def finding_of(alarm: Alarm, specs: Sequence[StreamSpec], watch: Watch, instant_us: int) -> Finding:
-    """An alarm of the bank as a record people and rules can read."""
+    """An alarm of the bank as a record people and rules can read. A lower loss wakes nobody."""
     spec = specs[alarm.stream]
+    better = spec.stream.signal in LOSSES and alarm.effect < 0.0
     return Finding(
         kind="drift",
         ts=to_datetime(instant_us),
         onset=to_datetime(min(alarm.onset_us, instant_us)),
         stream=spec.stream.id,
-        tier=alarm.tier,
+        tier=Tier.TICKET if better and alarm.tier is Tier.PAGE else alarm.tier,
         column=spec.stream.column,
         slice=spec.stream.slice,
         evidence=alarm.evidence,

@@ -5,6 +5,7 @@ The same `evaluate` and `judge` as the daemon, rows from memory, nothing sent.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -38,6 +39,7 @@ from monitor.watch import Watch, open_watch
 
 SCHEMA_NAME = "kedge.replay/1"
 FEWEST_REFERENCE_ROWS = 20
+_SINCE = re.compile(r" since \d{1,2} [A-Z][a-z]{2} \d\d:\d\d")
 OnTick = Callable[[str, int, int], None]
 
 
@@ -140,9 +142,12 @@ def replay(
         )
         raise InputError(msg)
     schema = _schema(reference, log)
-    references = dict(split_domains(reference.window))
-    parts = dict(split_domains(log.window))
-    if reference.window.domain is None and log.window.domain is not None:
+    past, live = _timed(reference, notes), _timed(log, notes)
+    references, parts = dict(split_domains(past)), dict(split_domains(live))
+    _note_nameless(live, notes)
+    notes += [f"{name}: in the reference only" for name in references if name not in parts]
+    if past.domain is None and live.domain is not None:
+        notes.pop()
         notes.append("the reference has no domain column: every domain is held against all of it")
         references = dict.fromkeys(parts, references["default"])
     domains = []
@@ -153,18 +158,58 @@ def replay(
                 f"{name}: {own.rows} reference rows are too few; it starts as a new domain"
             )
             own = None
+        elif own is None:
+            notes.append(f"{name}: no reference rows; it starts as a new domain")
+        if own is not None and settings.tick_rows is None:
+            rows = _after(own, rows, name, notes)
+            if not rows.rows:
+                continue
         domains.append(
             replay_domain(
                 Deployment(model, name),
                 schema,
                 settings,
                 reference=own,
-                pooled=reference.window,
+                pooled=past,
                 rows=rows,
                 on_tick=on_tick,
             )
         )
+    if not domains:
+        msg = f"{log.path}: no rows left to replay; {'; '.join(notes)}"
+        raise InputError(msg)
     return Replay(model, settings, tuple(domains), tuple(notes))
+
+
+def _timed(table: Table, notes: list[str]) -> Window:
+    """A table's rows without those whose event time is null."""
+    window = table.window
+    if window.ts_us is None:
+        return window
+    known = window.ts_us < np.iinfo(np.int64).max
+    if known.all():
+        return window
+    notes.append(f"{table.path}: {int((~known).sum()):,} rows without an event time are left out")
+    return window.take(known)
+
+
+def _note_nameless(live: Window, notes: list[str]) -> None:
+    if live.domain is not None and (nameless := int((live.domain.codes < 0).sum())):
+        notes.append(f"{nameless:,} rows of the log name no domain and are left out")
+
+
+def _after(reference: Window, rows: Window, name: str, notes: list[str]) -> Window:
+    """The log rows that come after the reference: the others would be judged by themselves."""
+    if reference.ts_us is None or rows.ts_us is None:
+        return rows
+    later = rows.ts_us > reference.ts_us.max()
+    if later.all():
+        return rows
+    notes.append(
+        f"{name}: {int((~later).sum()):,} of {rows.rows:,} log rows are not later than the "
+        "reference and are left out"
+    )
+    return rows.take(later)
 
 
 def replay_domain(
@@ -251,13 +296,16 @@ def to_json(result: Replay) -> dict[str, Any]:
     def when(instant: datetime) -> str | None:
         return None if by_rows else iso(instant)
 
+    def row(instant: datetime, domain: DomainReplay) -> int:
+        return (to_us(instant) - domain.since_us) // HOUR_US * (by_rows or 0)
+
     alarms, incidents = [], []
     for domain in result.domains:
         for finding in domain.findings:
             alarm = {"domain": domain.deployment.domain, **finding_json(finding)}
             if by_rows:
                 alarm["ts"] = alarm["onset"] = None
-                alarm["row"] = (to_us(finding.ts) - domain.since_us) // HOUR_US * by_rows
+                alarm["row"] = row(finding.ts, domain)
             alarms.append(alarm)
         incidents += [
             {
@@ -269,8 +317,9 @@ def to_json(result: Replay) -> dict[str, Any]:
                 "alarms": incident.alarms,
                 "tier": incident.tier.value,
                 "severity": incident.severity.value,
-                "headline": incident.headline,
+                "headline": headline_of(incident, domain),
                 "evidence": list(incident.evidence),
+                **({"row": row(incident.opened_at, domain)} if by_rows else {}),
             }
             for incident in sorted(domain.incidents, key=lambda i: i.opened_at)
         ]
@@ -296,6 +345,18 @@ def to_json(result: Replay) -> dict[str, Any]:
         ],
         "notes": list(result.notes),
     }
+
+
+def headline_of(incident: Incident, domain: DomainReplay) -> str:
+    """An incident's headline; ticks of rows have no instant since when it lasts."""
+    if domain.watch.settings.tick_rows is None:
+        return incident.headline
+    return _SINCE.sub("", incident.headline, count=1)
+
+
+def tick_words(tick_us: int, settings: Settings) -> str:
+    """A tick length as people write it: 1 d, 6 h, 50 rows."""
+    return f"{settings.tick_rows} rows" if settings.tick_rows else duration_words(tick_us)
 
 
 def _diagnosis_json(domain: DomainReplay) -> dict[str, Any]:
@@ -335,6 +396,6 @@ def budget_json(domain: DomainReplay, settings: Settings) -> dict[str, Any]:
         "guaranteed": domain.guaranteed,
         "why_not": domain.why_not or None,
         "maturity": domain.progress.feature.bank.maturity.value,
-        "tick": duration_words(domain.progress.feature.tick_us),
-        "label_tick": duration_words(domain.progress.label.tick_us),
+        "tick": tick_words(domain.progress.feature.tick_us, settings),
+        "label_tick": tick_words(domain.progress.label.tick_us, settings),
     }

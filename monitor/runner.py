@@ -311,9 +311,7 @@ class Runner:
                 since_us=since_us // DAY_US * DAY_US,
             )
             for summary in stored:
-                add_cohort(
-                    days, TickSummary.from_bytes(summary.body), cohort_us=watch.cohort_us
-                )
+                add_cohort(days, TickSummary.from_bytes(summary.body), cohort_us=watch.cohort_us)
         return days
 
     def _save(self, held: _Loaded, steps: Sequence[Step]) -> None:

@@ -30,6 +30,7 @@ from detectors.summary import fit_profile
 
 BASE_TICK_US = HOUR_US
 DIAGNOSIS_ROWS = 6_000
+WEEK_US = 7 * DAY_US
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +39,8 @@ class Watch:
 
     `reference` holds the domain's own reference rows (a seeded sample of at most 6,000 for the
     diagnosis), or rows of all domains where it has none (`own_reference` False).
-    `reference_span_us` is None where the reference has no time axis.
+    `reference_span_us` is None where the reference has no time axis, and so is
+    `reference_rows_per_day`, the rows a day of its quietest and its busiest week.
     """
 
     deployment: Deployment
@@ -50,10 +52,15 @@ class Watch:
     reference: Window
     own_reference: bool
     reference_span_us: tuple[int, int] | None
-    reference_rows_per_day: float | None
+    reference_rows_per_day: tuple[float, float] | None
     label_delay_us: int
     base_tick_us: int
     fingerprint: str
+
+    @property
+    def cohort_us(self) -> int:
+        """How much event time one cohort of the transfer verdict spans."""
+        return DAY_US if self.settings.tick_rows is None else self.base_tick_us
 
 
 def open_watch(
@@ -69,7 +76,6 @@ def open_watch(
     fitted = profile if profile is not None else fit_profile(reference, schema)
     ts = reference.ts_us if own_reference else None
     span = None if ts is None or not len(ts) else (int(ts.min()), int(ts.max()))
-    days = None if span is None else max((span[1] - span[0]) / DAY_US, 1 / 24)
     label_specs = label_streams(fitted, settings) if schema.has_label else ()
     return Watch(
         deployment=deployment,
@@ -81,11 +87,22 @@ def open_watch(
         reference=sample_rows(reference, DIAGNOSIS_ROWS, seed=0),
         own_reference=own_reference,
         reference_span_us=span,
-        reference_rows_per_day=None if days is None else reference.rows / days,
+        reference_rows_per_day=None if ts is None or not len(ts) else weekly_rows(ts),
         label_delay_us=label_delay_of(reference, settings),
         base_tick_us=settings.tick_us or BASE_TICK_US,
         fingerprint=_fingerprint(deployment, schema, settings, fitted),
     )
+
+
+def weekly_rows(ts_us: IntArray) -> tuple[float, float]:
+    """Rows a day in the quietest and the busiest whole week; over all time if there is none."""
+    first_us, span_us = int(ts_us.min()), int(np.ptp(ts_us))
+    weeks = span_us // WEEK_US
+    if not weeks:
+        a_day = len(ts_us) / max(span_us / DAY_US, 1 / 24)
+        return a_day, a_day
+    counts = np.bincount((ts_us - first_us) // WEEK_US, minlength=weeks)[:weeks] / 7
+    return max(float(counts.min()), 1 / 7), float(counts.max())
 
 
 def label_delay_of(reference: Window, settings: Settings) -> int:

@@ -6,6 +6,7 @@ import math
 
 from detectors.findings.contrasts import FEWEST_MINORITY, FEWEST_ROWS, Contrasts
 from detectors.records import Mode, Task
+from detectors.transfer.wording import number
 
 TOLD_BY = {
     Mode.PRIOR_SHIFT: ("rate", "estimates", "inputs", "loss"),
@@ -82,7 +83,7 @@ def _sentences(c: Contrasts) -> dict[str, str]:
         "loss": (
             c.loss_z,
             (
-                f"mean loss {c.loss_ref:.4f} -> {c.loss_cur:.4f} (z {c.loss_z:+.1f}, "
+                f"mean loss {number(c.loss_ref)} -> {number(c.loss_cur)} (z {c.loss_z:+.1f}, "
                 f"{c.labels_cur} labelled rows)"
             ),
         ),

@@ -1,18 +1,21 @@
 """What the reference itself looks like over stretches as long as the current window.
 
 Two dry days have no rain in any row and nothing is broken. Where both windows have times, a
-column that seems emptied or constant is let off if the reference had a stretch just like it.
+column that seems emptied or constant is let off if the reference had a stretch just like it, or
+if the way its stretches differ makes one likely: a beta distribution with their mean and variance.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from detectors.records import BoolArray, Categories, Window
+from detectors.records import BoolArray, Categories, FloatArray, Window
 from detectors.schema.check import ABSENT, ALL_NULL, CONSTANT, ZERO_FILL, SchemaCheck
 
 MIN_ROWS = 30
 SLACK = 0.005
+FEWEST_STRETCHES = 5
+UNLIKELY = 1e-3
 TIMED = frozenset({ABSENT, ALL_NULL, CONSTANT, ZERO_FILL})
 
 
@@ -30,20 +33,35 @@ def is_usual(check: SchemaCheck, reference: Window, current: Window) -> bool:
         now, before = _holds(current, check.column, value), _holds(reference, check.column, value)
         if now is None or before is None or not now.any():
             continue
-        share = float(now.mean())
-        if share >= 0.5 and _most(before, reference, span_us) >= share - SLACK:
+        share = float(now.mean()) - SLACK
+        if share + SLACK < 0.5:
+            continue
+        shares = _shares(before, reference, span_us)
+        if len(shares) and (shares.max() >= share or _likely(shares, share)):
             return True
     return False
 
 
-def _most(holds: BoolArray, reference: Window, span_us: int) -> float:
-    """The largest share of rows that hold the value over stretches with at least 30 rows."""
+def _likely(shares: FloatArray, share: float) -> bool:
+    """Whether stretches that vary like these (K,) reach a share once in a thousand or oftener."""
+    from scipy.special import betaincc
+
+    mean, variance = float(shares.mean()), float(shares.var())
+    if len(shares) < FEWEST_STRETCHES or not 0.0 < variance < mean * (1.0 - mean):
+        return False
+    strength = mean * (1.0 - mean) / variance - 1.0
+    return bool(betaincc(mean * strength, (1.0 - mean) * strength, share) > UNLIKELY)
+
+
+def _shares(holds: BoolArray, reference: Window, span_us: int) -> FloatArray:
+    """Share of rows that hold the value in each stretch with at least 30 rows (K,)."""
     assert reference.ts_us is not None
     stretch = (reference.ts_us - reference.ts_us.min()) // span_us
     rows = np.bincount(stretch)
     held = np.bincount(stretch, weights=holds)
     enough = rows >= MIN_ROWS
-    return float((held[enough] / rows[enough]).max()) if enough.any() else 0.0
+    found: FloatArray = held[enough] / rows[enough]
+    return found
 
 
 def _commonest(window: Window, column: str) -> float | str | None:

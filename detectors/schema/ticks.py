@@ -9,7 +9,7 @@ speaks once per column, and again only after the column has been healthy for a d
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -52,12 +52,16 @@ class _Runs:
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    """What a check says of a column in this tick: still unhealthy, and certain enough to speak."""
+    """What a check says of a column in this tick: still unhealthy, and certain enough to speak.
+
+    `kinds` is how many kinds of value were met over how many independent rows would meet.
+    """
 
     unhealthy: bool
     certain: bool = False
     detail: str = ""
     onset_us: int = 0
+    kinds: float | None = None
 
 
 def learn_runs(profile: Profile, summaries: Iterable[TickSummary]) -> Memory:
@@ -70,16 +74,16 @@ def learn_runs(profile: Profile, summaries: Iterable[TickSummary]) -> Memory:
             if _always_null(profile, name) or name not in summary.columns:
                 continue
             runs = _Runs(**learnt[name]) if name in learnt else _Runs()
-            kinds = _kinds_ratio(profile, name, summary)
-            runs, _ = _judge(profile, name, summary, runs)
+            runs, verdicts = _judge(profile, name, summary, runs)
             usual = dict(runs.usual)
             for check, rows in runs.rows.items():
                 usual[check] = max(usual.get(check, 0), rows)
+            kinds = verdicts[CARDINALITY].kinds if CARDINALITY in verdicts else None
             seen = [*runs.usual_kinds, *([] if kinds is None else [kinds])]
             extremes = [min(seen), max(seen)] if seen else []
-            learnt[name] = asdict(replace(runs, usual=usual, usual_kinds=extremes))
+            learnt[name] = _packed(replace(runs, usual=usual, usual_kinds=extremes))
     return {
-        name: asdict(_Runs(usual=runs["usual"], usual_kinds=runs["usual_kinds"]))
+        name: _packed(_Runs(usual=runs["usual"], usual_kinds=runs["usual_kinds"]))
         for name, runs in learnt.items()
     }
 
@@ -108,8 +112,13 @@ def tick_checks(
                 fired[check] = None
             elif check in fired:
                 fired = _rearmed(fired, check, verdict, summary)
-        following[name] = asdict(replace(runs, fired=fired))
+        following[name] = _packed(replace(runs, fired=fired))
     return following, tuple(findings)
+
+
+def _packed(runs: _Runs) -> dict[str, Any]:
+    """The fields by name; nothing is copied, because nothing is ever changed in place."""
+    return {name: getattr(runs, name) for name in _Runs.__dataclass_fields__}
 
 
 def _judge(
@@ -219,6 +228,7 @@ def _cardinality(runs: _Runs, before: FloatArray) -> _Verdict:
         certain=unhealthy,
         detail=f"takes {seen} kinds of value in {runs.filled:,} rows; {expected:.0f} are usual",
         onset_us=runs.filled_since_us,
+        kinds=ratio,
     )
 
 
@@ -228,17 +238,6 @@ def _kinds_expected(before: FloatArray, filled: int) -> float:
     shares[NULL] = 0.0
     shares /= shares.sum()
     return float(np.sum(1.0 - (1.0 - shares) ** filled))
-
-
-def _kinds_ratio(profile: Profile, name: str, summary: TickSummary) -> float | None:
-    """Kinds of value a tick met over what independent rows would meet; None without values."""
-    counts, before = summary.columns[name][0], profile.counts[name][0]
-    mass, total = float(counts.sum() - counts[NULL]), float(counts.sum())
-    filled = round(summary.rows * mass / total) if total > 0 else 0
-    if filled < MIN_ROWS:
-        return None
-    met = int((counts > 0).sum()) - int(counts[NULL] > 0)
-    return met / _kinds_expected(before, filled)
 
 
 def _rearmed(

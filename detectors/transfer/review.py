@@ -45,6 +45,17 @@ class Look:
     p_helps: float
     crossed: TransferState
     early: TransferState
+    freedom: int = 1
+
+    def bound_of(self, state: TransferState) -> float | None:
+        """The one-sided bound of the mean on the side of `state`, at this look's own error."""
+        from scipy.special import ndtr, stdtrit
+
+        share = float(ndtr(-self.bound))
+        if state not in (TransferState.HURTS, TransferState.HELPS) or share <= 0.0:
+            return None
+        reach = -float(stdtrit(self.freedom, share)) * self.se
+        return self.mean - reach if state is TransferState.HURTS else self.mean + reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +150,16 @@ def robust_mean(differences: FloatArray, rows: FloatArray) -> tuple[float, float
     residuals, B = min(max(6, T/6), T/2); under independence or short memory each is about the
     same chi-square, so mean / se is about t with B degrees of freedom.
     """
+    from scipy.fft import dct
+
     T = len(differences)
     total = float(rows.sum())
     mean = float(differences.sum()) / total
     B = min(max(6, T // 6), T // 2)
     if B < 1:
         return mean, float("inf"), 1
-    residual = differences - mean * rows
-    angles = np.pi * np.outer(np.arange(1, B + 1), np.arange(T) + 0.5) / T
-    coefficients = np.sqrt(2.0 / T) * (np.cos(angles) @ residual)
+    # scipy's type-II transform is twice the sum over cos(pi j (t + 1/2) / T)
+    coefficients = np.sqrt(0.5 / T) * dct(differences - mean * rows, type=2)[1 : B + 1]
     se = float(np.sqrt(T * np.mean(coefficients**2))) / total
     return mean, se, B
 
@@ -240,7 +252,17 @@ def _look(
     agrees = later > margin if crossed is TransferState.HURTS else later < -margin
     early = crossed if agrees else TransferState.UNDETERMINED
     return Look(
-        len(d), elapsed, float(rows.sum()), mean, se, bound, p_hurts, p_helps, crossed, early
+        ticks=len(d),
+        elapsed=elapsed,
+        rows=float(rows.sum()),
+        mean=mean,
+        se=se,
+        bound=bound,
+        p_hurts=p_hurts,
+        p_helps=p_helps,
+        crossed=crossed,
+        early=early,
+        freedom=freedom,
     )
 
 

@@ -21,6 +21,7 @@ class ReviewWord:
     state: TransferState
     so_far: bool
     decided_us: int | None
+    bound: float | None = None
 
 
 def review_word(
@@ -75,7 +76,9 @@ def review_word(
             decided_us = (first + int(begin + at[review.decided] + 1e-9)) * DAY_US
         held = not review.so_far and bool(review.looks)
         if held or review.state is not TransferState.UNDETERMINED:
-            standing = ReviewWord(review.state, so_far=not held, decided_us=decided_us)
+            crossed = [look for look in review.looks if look.crossed is review.state]
+            bound = crossed[-1].bound_of(review.state) if crossed else None
+            standing = ReviewWord(review.state, so_far=not held, decided_us=decided_us, bound=bound)
     return standing
 
 

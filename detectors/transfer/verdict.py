@@ -153,12 +153,12 @@ def transfer_verdict(
     margin = settings.margin * baseline_loss
     state = word_of(shown.lower, shown.upper, baseline_loss, margin)
     decided_us = _first_said(path, state, settings.margin)
-    method, so_far = "tick-t", False
+    method, so_far, bound = "tick-t", False, None
     review = review_word(sums, task=task, settings=settings, ended=ended)
     if review is not None:
         method, so_far = "planned review", review.so_far
         if review.state is not TransferState.UNDETERMINED:
-            state, decided_us = review.state, review.decided_us
+            state, decided_us, bound = review.state, review.decided_us, review.bound
         elif state is not TransferState.NEUTRAL:
             state, decided_us = TransferState.UNDETERMINED, None
     difference = float(sums.difference.sum()) / rows if shown.lower is None else shown.mean
@@ -179,6 +179,7 @@ def transfer_verdict(
         if decided_us is None or settings.tick_rows is not None
         else to_datetime(decided_us),
         baseline_loss=baseline_loss,
+        bound=bound,
     )
     return replace(verdict, words=words_for(verdict, scope=scope, note=_note(verdict, merged)))
 

@@ -40,6 +40,13 @@ def _interval(verdict: TransferVerdict) -> str:
     return f"interval {_side(lower)} to {_side(upper)}, {rows}"
 
 
+def _review(verdict: TransferVerdict) -> str:
+    """What the planned review bounds, where it spoke; the any-time interval is wider."""
+    if verdict.bound is None:
+        return ""
+    return f"by the planned review at least {_side(verdict.bound)}, {verdict.rows:,} rows"
+
+
 def words_for(verdict: TransferVerdict, *, scope: str = "", note: str = "") -> str:
     """The sentence that leads a report. `scope` names a slice, `note` is appended."""
     where = f" in {scope}" if scope else ""
@@ -53,7 +60,7 @@ def words_for(verdict: TransferVerdict, *, scope: str = "", note: str = "") -> s
     if state in (TransferState.HELPS, TransferState.HURTS):
         return (
             f"{state.value}{so_far}{where}: {verdict.loss} is {_side(verdict.difference)} than the "
-            f"from-scratch baseline ({_interval(verdict)}){tail}"
+            f"from-scratch baseline ({_review(verdict) or _interval(verdict)}){tail}"
         )
     if state is TransferState.NEUTRAL:
         return (

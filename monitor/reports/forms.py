@@ -21,6 +21,7 @@ def verdict_json(verdict: TransferVerdict) -> dict[str, Any]:
         "ci": [finite(verdict.ci[0]), finite(verdict.ci[1])],
         "rows": verdict.rows,
         "margin": finite(verdict.margin),
+        "bound": finite(verdict.bound),
         "rows_needed": verdict.rows_needed,
         "baseline_loss": finite(verdict.baseline_loss),
         "method": verdict.method,

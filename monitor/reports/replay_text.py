@@ -6,9 +6,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from detectors.records import Tier, TransferState
+from alerts.records import Incident
+from detectors.records import HOUR_US, Tier, TransferState, to_us
 from monitor.durations import budget_words
-from monitor.replay import DomainReplay, Replay, budget_json
+from monitor.replay import DomainReplay, Replay, budget_json, headline_of
 
 STYLE = {
     TransferState.HELPS: "green",
@@ -23,28 +24,52 @@ def print_replay(result: Replay, console: Console) -> None:
     """Print everything; file content is shown as text and never read as markup."""
     for domain in result.domains:
         _domain(domain, console)
-    table = Table(
-        title=f"Budget: {budget_words(result.settings.budget)} per deployment", expand=True
-    )
-    table.add_column("domain", no_wrap=True)
-    table.add_column("days", justify="right")
-    table.add_column("pages", justify="right")
-    table.add_column("tickets", justify="right")
-    table.add_column("spent", justify="right")
-    table.add_column("tick")
-    table.add_column("promised?", ratio=1)
+    console.print(Text(f"Budget: {budget_words(result.settings.budget)} per deployment"))
+    console.print(_budget_table(result))
+    _reasons(result, console)
+
+
+def _budget_table(result: Replay) -> Table:
+    """One line a domain, narrow enough for 80 columns; reasons stand below as numbered notes."""
+    reasons = _numbered(result)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("domain", max_width=20, overflow="ellipsis", no_wrap=True)
+    for name in ("days", "pages", "tickets", "spent", "per period"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("tick", no_wrap=True)
+    table.add_column("promised", no_wrap=True)
     for domain in result.domains:
         budget = budget_json(domain, result.settings)
+        ticks = dict.fromkeys(
+            (budget["tick"], *([budget["label_tick"]] if domain.watch.label_specs else []))
+        )
+        realised = budget["realised"]
+        why = budget["why_not"]
         table.add_row(
             Text(domain.deployment.domain),
             "–" if result.settings.tick_rows else f"{domain.days:.0f}",
             str(sum(i.tier is Tier.PAGE for i in domain.incidents)),
             str(sum(i.tier is Tier.TICKET for i in domain.incidents)),
-            f"{budget['spent']} incident{'s' if budget['spent'] != 1 else ''}",
-            f"{budget['tick']}, labels {budget['label_tick']}",
-            Text("yes" if budget["guaranteed"] else f"no: {budget['why_not']}"),
+            str(budget["spent"]),
+            "–" if realised is None else f"{realised:.2f}",
+            "/".join(ticks),
+            "yes" if why is None else f"no [{reasons[why]}]",
         )
-    console.print(table)
+    return table
+
+
+def _numbered(result: Replay) -> dict[str, int]:
+    """Why the budget is not promised, each reason once, numbered as first met."""
+    numbers: dict[str, int] = {}
+    for domain in result.domains:
+        if domain.why_not:
+            numbers.setdefault(domain.why_not, len(numbers) + 1)
+    return numbers
+
+
+def _reasons(result: Replay, console: Console) -> None:
+    for why, number in _numbered(result).items():
+        console.print(Text(f"[{number}] not promised: {why}", style="dim"))
 
 
 def _domain(domain: DomainReplay, console: Console) -> None:
@@ -53,35 +78,41 @@ def _domain(domain: DomainReplay, console: Console) -> None:
     title.append(f"  transfer {verdict.state.value}", style=STYLE[verdict.state])
     console.print(title)
     console.print(Text(f"  {verdict.words}"))
-    for name, part in verdict.slices:
+    for _, part in verdict.slices:
         if part.state in {TransferState.HURTS, TransferState.HELPS}:
-            console.print(Text(f"  {name}: {part.words}", style=STYLE[part.state]))
+            console.print(Text(f"  {part.words}", style=STYLE[part.state]))
     if not domain.incidents:
         console.print(Text("  no incidents", style="dim"))
-    by_rows = domain.watch.settings.tick_rows
     for incident in sorted(domain.incidents, key=lambda i: i.opened_at):
-        paging = incident.tier is Tier.PAGE
-        line = Text("  ")
-        if not by_rows:
-            line.append(f"{incident.opened_at:%Y-%m-%d %H:%M}  ", style="dim")
-        line.append("PAGE  " if paging else "ticket ", style="bold red" if paging else "yellow")
-        line.append(incident.headline)
-        console.print(line)
-        closed = "" if incident.closed_at is None else f", resolved {incident.closed_at:%Y-%m-%d}"
-        console.print(
-            Text(
-                f"         {incident.alarms} alarm{'' if incident.alarms == 1 else 's'}"
-                f"{'' if by_rows else closed}",
-                style="dim",
-            )
-        )
-        if paging:
-            for sentence in incident.evidence[:3]:
-                console.print(Text(f"         · {sentence}", style="dim"))
-            console.print(
-                Text(
-                    f"         → {incident.action.kind} ({incident.action.scope}, "
-                    f"{incident.action.cadence}); {incident.action.falsified_by}"
-                )
-            )
+        _incident(incident, domain, console)
     console.print()
+
+
+def _incident(incident: Incident, domain: DomainReplay, console: Console) -> None:
+    paging = incident.tier is Tier.PAGE
+    line = Text("  ")
+    line.append(f"{_when(incident, domain)}  ", style="dim")
+    line.append("PAGE  " if paging else "ticket ", style="bold red" if paging else "yellow")
+    line.append(headline_of(incident, domain).removeprefix(f"{domain.deployment}: "))
+    console.print(line)
+    said = f"{incident.alarms} alarm{'' if incident.alarms == 1 else 's'}"
+    if incident.closed_at is None:
+        said += ", still open"
+    elif domain.watch.settings.tick_rows is None:
+        said += f", resolved {incident.closed_at:%Y-%m-%d}"
+    else:
+        said += ", resolved"
+    console.print(Text(f"         {said}", style="dim"))
+    if paging:
+        for sentence in incident.evidence[:3]:
+            console.print(Text(f"         · {sentence}", style="dim"))
+        action = incident.action
+        console.print(Text(f"         → {action.kind} ({action.scope}, {action.cadence})"))
+        console.print(Text(f"         test: {action.falsified_by}", style="dim"))
+
+
+def _when(incident: Incident, domain: DomainReplay) -> str:
+    by_rows = domain.watch.settings.tick_rows
+    if by_rows is None:
+        return f"{incident.opened_at:%Y-%m-%d %H:%M}"
+    return f"row {(to_us(incident.opened_at) - domain.since_us) // HOUR_US * by_rows:,}"
