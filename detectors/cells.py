@@ -186,7 +186,7 @@ def fit_numeric(values: FloatArray, weight: FloatArray | None) -> NumericCells:
     finite = values[keep]
     if not len(finite):
         return NumericCells(np.zeros(1), np.zeros(1))
-    outer = [np.nextafter(finite.min(), -np.inf), finite.max()]
+    outer = [np.nextafter(finite.min(), np.finfo(np.float64).min), finite.max()]
     mass = np.ones(len(finite)) if weight is None else weight[keep]
     if len(finite) > EDGE_SAMPLE:
         chosen = np.random.default_rng(0).choice(len(finite), EDGE_SAMPLE, replace=False)

@@ -15,6 +15,9 @@ from detectors.drift.psi import psi, psi_noise_floor
 from detectors.drift.sweep import sweep
 from detectors.records import FloatArray, Kind, State
 
+LARGEST = 1e300
+"""Numbers beyond it count as infinite: their differences would overflow."""
+
 EXACT_ROWS = 5_000_000
 """Up to this many rows a window is sorted as it is; beyond, it is first counted in 4,096 cells."""
 
@@ -170,7 +173,7 @@ def sample_of(column: FloatArray, weight: FloatArray | None, design_effect: floa
         order = np.argsort(ordered, kind="stable")
         ordered, kept = ordered[order], kept[order]
     infinite = 0
-    if len(ordered) and not (np.isfinite(ordered[0]) and np.isfinite(ordered[-1])):
+    if len(ordered) and not (ordered[0] >= -LARGEST and ordered[-1] <= LARGEST):
         ordered, infinite = _ends_made_finite(ordered)
     return Sample(
         ordered=ordered,
@@ -249,7 +252,7 @@ def _size_of(interval: tuple[float, float]) -> tuple[float, float]:
 
 
 def _ends_made_finite(ordered: FloatArray) -> tuple[FloatArray, int]:
-    finite = ordered[np.isfinite(ordered)]
+    finite = ordered[np.abs(ordered) <= LARGEST]
     low, high = (finite[0], finite[-1]) if len(finite) else (-1.0, 1.0)
     return np.clip(ordered, low, high), len(ordered) - len(finite)
 
@@ -258,7 +261,7 @@ def _binned(
     edges: FloatArray, a: Sample, b: Sample
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Both samples as weighted points: each cell stands at its upper edge, the last at the end."""
-    top = max(a.ordered[-1], b.ordered[-1], np.nextafter(edges[-1], np.inf))
+    top = max(a.ordered[-1], b.ordered[-1], np.nextafter(edges[-1], np.finfo(np.float64).max))
     points = np.append(edges, top)
     counts_a = counts_between(a.ordered, edges, a.weight)
     counts_b = counts_between(b.ordered, edges, b.weight)
