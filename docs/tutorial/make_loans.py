@@ -26,7 +26,7 @@ def loans(first_day: str, days: int, *, cents_from: str, seed: int) -> pa.Table:
     defaulted = rng.random(rows) < 1 / (1 + np.exp(-risk))
 
     sent = np.where(ts >= np.datetime64(cents_from), income * 100, income)
-    seen = -1.6 - 1.2 * np.log(sent / np.exp(10.3)).clip(-1.2, 1.2) - 0.02 * (age - 42)
+    seen = -1.6 - 1.2 * np.log(sent / np.exp(10.3)).clip(-2, 2) - 0.02 * (age - 42)
     transferred = seen + 0.7 * (channel == "broker")
     baseline = -1.6 - 0.02 * (age - 42) + rng.normal(0, 0.1, rows)  # knows nothing of income
     return pa.table(
