@@ -165,9 +165,9 @@ def evaluate(
     for clock in (progress.feature, progress.label):
         if clock.next_us is None:
             clock.next_us = progress.first_live_us // clock.tick_us * clock.tick_us
-            if clock.bank.last_start_us is not None:
-                # A tick that the reference has filled is not judged again.
-                clock.next_us = max(clock.next_us, clock.bank.last_start_us + clock.tick_us)
+            if clock.next_us == clock.bank.last_start_us:
+                # The tick in which the reference ends and the live rows begin is the reference's.
+                clock.next_us += clock.tick_us
     closing_us = watermark_us if not flush else -(-watermark_us // base_us) * base_us
     while True:
         due: list[tuple[int, ClockName]] = []
@@ -281,13 +281,31 @@ def _step(watch: Watch, progress: Progress, name: ClockName, instant_us: int) ->
     clock.bank, alarms = advance(clock.bank, start_us, y, v)
     clock.remember(start_us, y, v)
     named = step_named(watch, progress.named, specs, y, v, start_us, instant_us)
-    return [*(finding_of(alarm, specs, watch, instant_us) for alarm in alarms), *named]
+    seen = [clock.since_onset(alarm.stream, alarm.onset_us) for alarm in alarms]
+    found = [
+        finding_of(alarm, specs, watch, instant_us, seen=effect)
+        for alarm, effect in zip(alarms, seen, strict=True)
+    ]
+    return [*found, *named]
 
 
-def finding_of(alarm: Alarm, specs: Sequence[StreamSpec], watch: Watch, instant_us: int) -> Finding:
-    """An alarm of the bank as a record people and rules can read. A lower loss wakes nobody."""
+def finding_of(
+    alarm: Alarm,
+    specs: Sequence[StreamSpec],
+    watch: Watch,
+    instant_us: int,
+    *,
+    seen: float | None = None,
+) -> Finding:
+    """An alarm of the bank as a record people and rules can read. A lower loss wakes nobody.
+
+    `seen` is how far the stream has been from its reference since the onset. It is the effect
+    that is told where it has the alarm's sign: the alarm's own is an estimate of the step, large
+    where ticks remember each other.
+    """
     spec = specs[alarm.stream]
     better = spec.stream.signal in LOSSES and alarm.effect < 0.0
+    effect = alarm.effect if seen is None or seen * alarm.effect <= 0.0 else seen
     return Finding(
         kind="drift",
         ts=to_datetime(instant_us),
@@ -297,6 +315,6 @@ def finding_of(alarm: Alarm, specs: Sequence[StreamSpec], watch: Watch, instant_
         column=spec.stream.column,
         slice=spec.stream.slice,
         evidence=alarm.evidence,
-        effect=alarm.effect,
-        detail=effect_words(spec, alarm.effect, watch.profile),
+        effect=effect,
+        detail=effect_words(spec, effect, watch.profile),
     )
