@@ -27,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 NUMERIC = tuple(f"num_{i:02d}" for i in range(30))
 CATEGORICAL = tuple(f"cat_{i:02d}" for i in range(15))
@@ -34,8 +35,8 @@ MODEL = "bench"
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def serve(port: int, folder: str) -> None:
-    """The server process: the whole daemon over a real database, with a reference."""
+def serve(port: int, folder: str, rows: int) -> None:
+    """The server process: the whole daemon, its reference the very rows that will be sent."""
     import uvicorn
 
     from monitor.clock import SystemClock
@@ -57,10 +58,12 @@ def serve(port: int, folder: str) -> None:
         source="benchmark",
     )
     service = Service(config, SystemClock())
-    rows = pa.Table.from_batches([table(20_000)]).drop_columns(["id"])
+    sent = pa.Table.from_batches([table(rows)] * (20_000 // rows)).drop_columns(["id"])
+    yesterday = pc.subtract(sent.column("ts"), timedelta(days=1))
+    sent = sent.set_column(sent.schema.get_field_index("ts"), "ts", yesterday)
     add_reference_table(
         service.database,
-        to_table(rows, Roles(timestamp="ts", domain="domain", score="score")),
+        to_table(sent, Roles(timestamp="ts", domain="domain", score="score")),
         model=MODEL,
         role=Role.ONBOARDING,
         domain=None,
@@ -192,7 +195,9 @@ def measure(
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
         probe.close()
-        server = multiprocessing.get_context("spawn").Process(target=serve, args=(port, folder))
+        server = multiprocessing.get_context("spawn").Process(
+            target=serve, args=(port, folder, rows)
+        )
         server.start()
         assert server.pid is not None
         try:
