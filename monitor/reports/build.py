@@ -31,6 +31,7 @@ from detectors.estimate.cbpe import Estimate, estimate_performance
 from detectors.estimate.realised import realised_performance
 from detectors.profile import fit_profile
 from detectors.records import (
+    HOUR_US,
     BoolArray,
     Deployment,
     Diagnosis,
@@ -305,7 +306,20 @@ def _window(current: Window) -> dict[str, Any]:
         "until": iso(to_datetime(int(ts.max()))) if timed and ts is not None else None,
         "rows": current.rows,
         "labelled": labelled,
+        "label_delay_hours": _label_delay(current),
     }
+
+
+def _label_delay(current: Window) -> dict[str, float] | None:
+    """How long labels took, median and .95 quantile in hours; None where it is not recorded."""
+    if current.ts_us is None or current.label is None or current.label_ts_us is None:
+        return None
+    known = ~np.isnan(current.label) & (current.label_ts_us < np.iinfo(np.int64).max)
+    if not known.any():
+        return None
+    hours = (current.label_ts_us[known] - current.ts_us[known]) / HOUR_US
+    median, late = np.quantile(hours, [0.5, 0.95])
+    return {"median": round(float(median), 2), "p95": round(float(late), 2)}
 
 
 def _calibration(calibration: Calibration) -> dict[str, Any]:
