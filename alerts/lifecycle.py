@@ -301,7 +301,9 @@ def _merge(incident: Incident, sighting: _Sighting) -> Incident:
         peak=max(incident.peak, sighting.peak),
         recovering_since=None,
     )
-    if sighting.mode is mode:
+    # A ticket that joins a page under the same name does not rewrite what the page said.
+    weightier = rename or _TIER_RANK[sighting.tier] >= _TIER_RANK[incident.tier]
+    if sighting.mode is mode and weightier:
         merged = replace(
             merged,
             headline=sighting.headline(mode=mode, onset=onset, was=was),

@@ -48,6 +48,8 @@ MIX_STEP = 0.1
 LOSS_STEP = 0.02
 NULL_STEP = 0.005
 UNSEEN_STEP = 0.01
+MOST_LOG_ODDS = 5.0
+"""The one-step estimate of a shift of log odds means little beyond this."""
 ONE_VALUE = 0.98
 """A column of which one value holds this much is followed by the share of that value."""
 
@@ -198,7 +200,8 @@ def _phrase(stream: Stream, effect: float, profile: Profile | None) -> str:
         if profile is None or profile.loss is None:
             return f"mean loss {way} {size:.2f} reference sd"
         before = profile.loss.mean
-        return f"mean loss {before:.3g} → {before + effect * loss_scale(profile).sd:.3g}"
+        after = max(0.0, before + effect * loss_scale(profile).sd)
+        return f"mean loss {before:.3g} → {after:.3g}"
     if stream.signal == "transfer":
         if profile is None:
             return f"loss against the baseline {way} {size:.2f} reference sd"
@@ -206,7 +209,8 @@ def _phrase(stream: Stream, effect: float, profile: Profile | None) -> str:
     if stream.signal == "calibration":
         regression = profile is not None and profile.schema.task is Task.REGRESSION
         unit = "reference sd of the residual" if regression else "log odds"
-        return f"outcomes {'above' if effect >= 0.0 else 'below'} the scores by {size:.2f} {unit}"
+        by = f"{size:.2f}" if size <= MOST_LOG_ODDS or regression else f"over {MOST_LOG_ODDS:g}"
+        return f"outcomes {'above' if effect >= 0.0 else 'below'} the scores by {by} {unit}"
     what = {
         ("prediction", "mean"): "mean score",
         ("prediction", "spread"): "spread of the scores",
@@ -224,4 +228,6 @@ def _phrase(stream: Stream, effect: float, profile: Profile | None) -> str:
 
 def _percent(share: float) -> str:
     percent = 100.0 * share
-    return f"{percent:.0f} %" if percent >= 10.0 else f"{percent:.2g} %"
+    if percent >= 10.0 or percent < 0.001:
+        return f"{percent:.0f} %"
+    return f"{percent:.2g} %"

@@ -42,6 +42,18 @@ class TickClock:
         while self.recent_start_us and self.recent_start_us[0] <= start_us - RECENT_US:
             del self.recent_start_us[0], self.recent_y[0], self.recent_v[0]
 
+    def since_onset(self, stream: int, onset_us: int) -> float | None:
+        """A stream's mean since an instant, at most three days ago, less its reference level."""
+        if not len(self.level) or np.isnan(self.level[stream]):
+            return None
+        ticks = [i for i, start in enumerate(self.recent_start_us) if start >= onset_us]
+        y = np.array([self.recent_y[i][stream] for i in ticks])
+        v = np.array([self.recent_v[i][stream] for i in ticks])
+        seen = np.isfinite(v) & (v > 0)
+        if not seen.any():
+            return None
+        return float(np.average(y[seen], weights=1.0 / v[seen]) - self.level[stream])
+
     def recent_effect(self, stream: int) -> tuple[float, float] | None:
         """A stream's mean over the last three days less its reference level, and its error.
 

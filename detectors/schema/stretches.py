@@ -3,6 +3,8 @@
 Two dry days have no rain in any row and nothing is broken. Where both windows have times, a
 column that seems emptied or constant is let off if the reference had a stretch just like it, or
 if the way its stretches differ makes one likely: a beta distribution with their mean and variance.
+So is a number whose median moved no further than the medians of such stretches scatter: in a
+calm week the wind is half of what it was, and no unit has changed.
 """
 
 from __future__ import annotations
@@ -10,25 +12,28 @@ from __future__ import annotations
 import numpy as np
 
 from detectors.records import BoolArray, Categories, FloatArray, Window
-from detectors.schema.check import ABSENT, ALL_NULL, CONSTANT, ZERO_FILL, SchemaCheck
+from detectors.schema.check import ABSENT, ALL_NULL, CONSTANT, UNIT, ZERO_FILL, SchemaCheck
 
 MIN_ROWS = 30
 SLACK = 0.005
 FEWEST_STRETCHES = 5
 UNLIKELY = 1e-3
+SCATTER_SD = 3.5
 TIMED = frozenset({ABSENT, ALL_NULL, CONSTANT, ZERO_FILL})
 
 
 def is_usual(check: SchemaCheck, reference: Window, current: Window) -> bool:
     """Whether some stretch of the reference, as long as `current`, shows the same.
 
-    False without times in both windows, and for checks that are not about one value.
+    False without times in both windows, and for checks that are not about one value or a unit.
     """
-    if check.check not in TIMED or reference.ts_us is None or current.ts_us is None:
+    if check.check not in TIMED | {UNIT} or reference.ts_us is None or current.ts_us is None:
         return False
     span_us = int(current.ts_us.max()) - int(current.ts_us.min())
     if span_us <= 0:
         return False
+    if check.check == UNIT:
+        return _scatters(check.column, reference, current, span_us)
     for value in (None, _commonest(current, check.column)):
         now, before = _holds(current, check.column, value), _holds(reference, check.column, value)
         if now is None or before is None or not now.any():
@@ -40,6 +45,21 @@ def is_usual(check: SchemaCheck, reference: Window, current: Window) -> bool:
         if len(shares) and (shares.max() >= share or _likely(shares, share)):
             return True
     return False
+
+
+def _scatters(column: str, reference: Window, current: Window, span_us: int) -> bool:
+    """Whether the median moved by less than 3.5 sd of the medians of the reference's stretches."""
+    before, now = reference.numeric.get(column), current.numeric.get(column)
+    if before is None or now is None or reference.ts_us is None:
+        return False
+    stretch = (reference.ts_us - reference.ts_us.min()) // span_us
+    parts = [before[stretch == one] for one in np.unique(stretch)]
+    filled = [part[~np.isnan(part)] for part in parts]
+    medians = [float(np.median(part)) for part in filled if len(part) >= MIN_ROWS]
+    if len(medians) < FEWEST_STRETCHES:
+        return False
+    moved = abs(float(np.nanmedian(now)) - float(np.mean(medians)))
+    return moved < SCATTER_SD * float(np.std(medians, ddof=1))
 
 
 def _likely(shares: FloatArray, share: float) -> bool:

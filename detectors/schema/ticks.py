@@ -3,7 +3,8 @@
 Each is a run of rows without a counterexample, so memory is a few counters a column. A run must
 be 50 rows long, and twice as long as the longest one the reference itself has (`learn_runs`):
 the rows of a tick share their hour and their weather, so chance alone makes long runs. A check
-speaks once per column, and again only after the column has been healthy for a day of event time.
+speaks once per column, and again only after the column has been healthy for a day of event time,
+or 14 days for the checks that file tickets: what hovers about their limits is no news.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from detectors.cells import NULL, OTHER, UNSEEN, CategoricalCells, Cells
-from detectors.records import DAY_US, Finding, FloatArray, to_datetime
+from detectors.records import DAY_US, Finding, FloatArray, Tier, to_datetime
 from detectors.schema.check import ALL_NULL, CARDINALITY, CONSTANT, MISSING, RETYPED, TIERS
 from detectors.schema.pairs import CERTAIN
 from detectors.summary import Profile, TickSummary
@@ -23,6 +24,7 @@ from detectors.summary import Profile, TickSummary
 MIN_ROWS = 50
 USUAL_RUNS = 2
 REARM_US = DAY_US
+SLOW_REARM_US = 14 * DAY_US
 CARDINALITY_RATIO = 3.0
 CARDINALITY_LEAST = 6.0
 
@@ -243,12 +245,12 @@ def _kinds_expected(before: FloatArray, filled: int) -> float:
 def _rearmed(
     fired: dict[str, int | None], check: str, verdict: _Verdict, summary: TickSummary
 ) -> dict[str, int | None]:
-    """Forget that a check has spoken once its column has been healthy for a day."""
+    """Forget that a check has spoken once its column has been healthy for long enough."""
     if verdict.unhealthy:
         return {**fired, check: None}
     since = fired[check]
     since = summary.start_us if since is None else since
-    if summary.end_us - since < REARM_US:
+    if summary.end_us - since < (REARM_US if TIERS[check] is Tier.PAGE else SLOW_REARM_US):
         return {**fired, check: since}
     return {other: at for other, at in fired.items() if other != check}
 
