@@ -19,6 +19,7 @@ from detectors.cells import NULL, OTHER, UNSEEN, CategoricalCells, Cells
 from detectors.records import DAY_US, Finding, FloatArray, Tier, to_datetime
 from detectors.schema.check import ALL_NULL, CARDINALITY, CONSTANT, MISSING, RETYPED, TIERS
 from detectors.schema.pairs import CERTAIN
+from detectors.schema.stretches import COMMON
 from detectors.summary import Profile, TickSummary
 
 MIN_ROWS = 50
@@ -199,6 +200,8 @@ def _all_null(runs: _Runs, before: FloatArray) -> _Verdict:
     if MISSING in runs.rows or RETYPED in runs.rows:
         return _Verdict(unhealthy=False)
     usual = float(before[NULL] / before.sum())
+    if usual >= COMMON:
+        return _Verdict(unhealthy=False)
     return _long_run(runs, ALL_NULL, f"is null ({100 * usual:.3g} % in the reference)", usual)
 
 
