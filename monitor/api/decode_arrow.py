@@ -51,11 +51,17 @@ def read_stream(body: bytes, limits: IngestLimits) -> pa.Table:
     """
     if not body:
         raise RequestRefusedError(400, "the body is empty", "send an Arrow IPC stream")
+    if body.startswith(_ARROW_FILE):
+        raise RequestRefusedError(
+            400,
+            "the body is an Arrow IPC file, not a stream",
+            "write it with pyarrow.ipc.new_stream instead of new_file",
+        )
     try:
         if plain_bytes(body) > limits.inflated_bytes:
             raise too_large(limits.inflated_bytes)
         with pa.ipc.open_stream(body) as reader:
-            bound_columns(len(reader.schema), limits)
+            bound_columns(_features(reader.schema.names), limits)
             batches = []
             rows = 0
             for batch in reader:
@@ -79,6 +85,12 @@ def read_stream(body: bytes, limits: IngestLimits) -> pa.Table:
     return table
 
 
+def _features(names: Sequence[str]) -> int:
+    """How many columns are features rather than roles."""
+    return sum(name not in EVENT_FIELDS for name in names)
+
+
+_ARROW_FILE = b"ARROW1"
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 
@@ -247,7 +259,7 @@ def decode_arrow_events(
         RequestRefusedError: 422 naming the column.
     """
     rejections = Rejections()
-    bound_columns(len(table.column_names), limits)
+    bound_columns(_features(table.column_names), limits)
     reader = _open(table, ("id", "ts"), rejections, lenient=lenient)
     names = {column.name for column in schema.columns}
     known = (*EVENT_FIELDS, *(column.name for column in schema.columns))
@@ -276,7 +288,7 @@ def decode_arrow_events(
             score = np.where(np.isnan(score), predicted, score)
     else:
         prediction = reader.optional_categories("prediction")
-    if schema.has_score and (score is None or np.isnan(score).any()):
+    if table.num_rows and schema.has_score and (score is None or np.isnan(score).any()):
         missing = table.num_rows if score is None else int(np.isnan(score).sum())
         warnings.append(f"'score' is missing in {missing:,} of {table.num_rows:,} rows: null")
     weight = reader.optional_numbers("weight")

@@ -394,7 +394,8 @@ def _reply(receipt: Receipt) -> JSONResponse:
     if kept or not receipt.rejected:
         return JSONResponse(counts, status_code=202)
     first = refused.shown[0]
-    error = f"{first.field or 'row'} of row {first.index}: {first.reason}, got '{first.value}'"
+    place = f"{first.field} of row" if first.field else "row"
+    error = f"{place} {first.index}: {first.reason}, got '{first.value}'"
     if receipt.rejected > 1:
         error = f"all {receipt.rejected:,} rows were refused, the first for {error}"
     return JSONResponse({"error": error, "hint": first.remedy, **counts}, status_code=422)

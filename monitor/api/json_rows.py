@@ -182,7 +182,7 @@ def _decode_one_by_one(
         try:
             rows.append(row_type.lenient_row.decode(raw))
         except _DECODE_ERRORS as error:
-            _explain(number, parsed, error, row_type, rejections)
+            _explain(number, raw, parsed, error, row_type, rejections)
             continue
         numbers.append(number)
         if isinstance(parsed, dict):
@@ -365,28 +365,37 @@ def _split_lines(body: bytes) -> Iterator[tuple[bytes, object]]:
 
 
 def _explain(
-    number: int, parsed: object, error: Exception, row_type: RowType, rejections: Rejections
+    number: int,
+    raw: bytes,
+    parsed: object,
+    error: Exception,
+    row_type: RowType,
+    rejections: Rejections,
 ) -> None:
     identifier = parsed.get("id", "") if isinstance(parsed, dict) else ""
     shown_id = identifier if isinstance(identifier, str) else ""
-    field, value, reason, remedy = _cause(parsed, error, row_type)
+    field, value, reason, remedy = _cause(raw, parsed, error, row_type)
     rejections.add(refusal(number, shown_id, field, value, reason, remedy))
 
 
-def _cause(parsed: object, error: Exception, row_type: RowType) -> tuple[str, object, str, str]:
+def _cause(
+    raw: bytes, parsed: object, error: Exception, row_type: RowType
+) -> tuple[str, object, str, str]:
     """(field, value, reason, remedy) of the error a decoder raised on this row."""
+    shown = raw[:100].decode("utf-8", "backslashreplace")
     if isinstance(error, RecursionError):
-        return "", "", "nested too deeply", "send features as plain values"
+        return "", shown, "nested too deeply", "send features as plain values"
     if isinstance(error, UnicodeDecodeError):
         field, value = _find(parsed, lambda v: isinstance(v, str) and not _is_utf8(v))
         return field, ascii(value), "not UTF-8", "encode text as UTF-8"
     if not isinstance(parsed, dict):
-        return "", parsed, "not a JSON object", _example(row_type.envelope_key, lines=True)
+        return "", shown, "not a JSON object", _example(row_type.envelope_key, lines=True)
     if not isinstance(error, msgspec.ValidationError):
         field, value = _find(parsed, lambda v: isinstance(v, _Text))
         if isinstance(value, _Text):
             return field, value, "not a finite number", "send a finite number, or null if missing"
-        return field, value, "not valid JSON", f"{str(error).lower()}; escape text as JSON does"
+        why = f"{str(error).lower()}; escape text as JSON does"
+        return field, value or shown, "not valid JSON", why
     message = str(error)
     missing = re.match(r"Object missing required field `(.+)`", message)
     if missing is not None:

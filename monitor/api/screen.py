@@ -113,6 +113,10 @@ def screen_events(
         names: Categories | None = getattr(window, name)
         if names is not None:
             _screen_texts(screen, name, names, MAX_NAME_CHARACTERS, _CONTROL)
+    if window.domain is not None and "" in window.domain.values:
+        nameless = window.domain.codes == window.domain.values.index("")
+        remedy = f"name the domain, or leave it out: then it is '{DEFAULT_DOMAIN}'"
+        screen.refuse(nameless, "domain", lambda _: "", "empty", remedy)
     for name, texts in window.categorical.items():
         _screen_texts(screen, name, texts, MAX_TEXT_CHARACTERS, _NUL)
     ids: Sequence[str] = draft.ids

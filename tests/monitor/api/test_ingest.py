@@ -171,6 +171,43 @@ def test_a_row_that_is_not_utf8_is_refused_alone(service: Service) -> None:
     assert (rejection["field"], rejection["reason"]) == ("job", "not UTF-8")
 
 
+def test_a_line_that_is_no_object_is_refused_with_its_beginning(service: Service) -> None:
+    lines = [json.dumps(event(1)), '{"id": "e2", "ts":', json.dumps(event(3))]
+    reply = service.client.post("/v1/events?model=m", content="\n".join(lines), headers=NDJSON)
+
+    assert counts(reply) == expected(accepted=2, rejected=1)
+    (rejection,) = reply.json()["rejections"]
+    assert (rejection["index"], rejection["value"]) == (1, '{"id": "e2", "ts":')
+
+    alone = service.client.post("/v1/events?model=m", content="[1]", headers=NDJSON)
+    assert alone.status_code == 422
+    assert alone.json()["error"] == "row 0: not a JSON object, got '[1]'"
+
+
+@pytest.mark.parametrize("arrow", [False, True])
+def test_a_domain_has_a_name(service: Service, arrow: bool) -> None:
+    """An empty one would be a page nobody can open; left out it is `default`."""
+    rows = [event(1, domain=""), event(2, domain="VT"), event(3, domain=None)]
+    if arrow:
+        body = stream(as_arrow(rows))
+        reply = service.client.post("/v1/events?model=m", content=body, headers=ARROW)
+    else:
+        reply = service.post(rows)
+
+    assert counts(reply) == expected(accepted=2, rejected=1)
+    (rejection,) = reply.json()["rejections"]
+    assert (rejection["index"], rejection["field"], rejection["reason"]) == (0, "domain", "empty")
+    with service.database.read() as session:
+        assert {d.deployment.domain for d in list_deployments(session)} == {"VT", "default"}
+
+
+def test_an_arrow_table_without_rows_warns_of_nothing(service: Service) -> None:
+    table = as_arrow([event(1)]).slice(0, 0)
+    reply = service.client.post("/v1/events?model=m", content=stream(table), headers=ARROW)
+
+    assert (counts(reply), reply.json()["warnings"]) == (expected(), [])
+
+
 def test_a_batch_without_a_good_row_is_a_422_with_counts(service: Service) -> None:
     reply = service.post([event(1, score=2), event(2, score=3)])
 
@@ -222,6 +259,7 @@ BAD_BODIES: list[tuple[str, bytes, dict[str, str], int, str]] = [
     ),
     ("empty Arrow", b"", ARROW, 400, "empty"),
     ("no Arrow", b"hello, this is no arrow", ARROW, 400, "Arrow"),
+    ("Arrow file", b"ARROW1\0\0" + bytes(99), ARROW, 400, "new_stream"),
     ("truncated Arrow", stream(as_arrow([event(i) for i in range(99)]))[:-60], ARROW, 400, "Arrow"),
     (
         "Arrow text as number",
@@ -238,7 +276,13 @@ BAD_BODIES: list[tuple[str, bytes, dict[str, str], int, str]] = [
         422,
         "zone",
     ),
-    ("Arrow, 2,001 columns", stream(pa.table({name: [1] for name in MANY})), ARROW, 422, "columns"),
+    (
+        "Arrow, 2,001 columns",
+        stream(pa.table({name: [1] for name in ("id", "ts", *MANY)})),
+        ARROW,
+        422,
+        "2,001 feature columns",
+    ),
     ("Arrow, 300,000 rows", stream(pa.table({"id": pa.nulls(300_000)})), ARROW, 413, "rows"),
     (
         "Arrow, a name twice",
