@@ -9,7 +9,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol, TextIO
 
 import structlog
@@ -197,6 +197,10 @@ def _close(database: Database, channel: str, clock: Clock) -> None:
         log.error("channel.disabled", channel=channel, dead=closed, reason=_DISABLED)
 
 
+def _written(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.isoformat()
+
+
 def _tell(delivery: Delivery, attempt: Attempt) -> None:
     values = {
         "channel": delivery.channel,
@@ -210,6 +214,6 @@ def _tell(delivery: Delivery, attempt: Attempt) -> None:
         case Outcome.DELIVERED:
             log.info("message.delivered", **values)
         case Outcome.RETRY:
-            log.warning("message.failed", next_at=attempt.next_at, **values)
+            log.warning("message.failed", next_at=_written(attempt.next_at), **values)
         case Outcome.DEAD | Outcome.DISABLED:
             log.error("message.dead", **values)

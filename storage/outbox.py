@@ -96,10 +96,14 @@ def claim_next(session: Session, *, now: datetime, lease: timedelta) -> Delivery
     waiting = (DeliveryRow.due_at.is_not(None), DeliveryRow.due_at <= now, free)
     oldest = (
         select(DeliveryRow.message_id, DeliveryRow.channel, DeliveryRow.epoch)
+        .join(MessageRow, MessageRow.id == DeliveryRow.message_id)
         .where(*waiting)
-        .order_by(DeliveryRow.due_at, DeliveryRow.message_id, DeliveryRow.channel)
+        # Messages of one check are due at once: their causes say which comes first.
+        .order_by(
+            DeliveryRow.due_at, MessageRow.created_at, DeliveryRow.message_id, DeliveryRow.channel
+        )
         .limit(1)
-        .with_for_update(skip_locked=True)
+        .with_for_update(skip_locked=True, of=DeliveryRow)
     )
     while picked := session.execute(oldest).first():
         message_id, channel, epoch = picked
@@ -145,7 +149,9 @@ def list_waiting(session: Session, limit: int = 100) -> tuple[Waiting, ...]:
         select(DeliveryRow, MessageRow)
         .join(MessageRow, MessageRow.id == DeliveryRow.message_id)
         .where(DeliveryRow.due_at.is_not(None))
-        .order_by(DeliveryRow.due_at, DeliveryRow.message_id, DeliveryRow.channel)
+        .order_by(
+            DeliveryRow.due_at, MessageRow.created_at, DeliveryRow.message_id, DeliveryRow.channel
+        )
         .limit(limit)
     )
     found = []

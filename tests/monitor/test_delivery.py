@@ -429,6 +429,7 @@ def test_logs_of_a_pass_hold_no_url_and_no_secret(database: Database, clock: Han
     with capture_logs() as logs:
         deliver_due(database, channels(url=url), client=client, clock=clock)
     assert [line["event"] for line in logs] == ["message.failed"]
+    assert datetime.fromisoformat(logs[0]["next_at"]) > clock.now()
     assert "s3cret" not in str(logs)
     assert "QUJD" not in str(logs)
 

@@ -2,6 +2,7 @@ import multiprocessing
 import sqlite3
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -182,6 +183,18 @@ def test_the_one_due_longest_goes_first(database: Database) -> None:
     order = [must_claim(database, START + LEASE).message.id for _ in range(3)]
     assert order == ["c", "b", "a"]
     assert claim(database, START + LEASE) is None
+
+
+def test_messages_of_one_check_go_in_the_order_of_their_causes(database: Database) -> None:
+    """A history replayed fast queues months at one instant: no update may overtake its opening."""
+    opened, updated = (
+        replace(message(name), created_at=START + n * timedelta(days=1))
+        for n, name in enumerate(("z", "a"))
+    )
+    put(database, updated, opened)
+    with database.read() as session:
+        assert [waiting.message.id for waiting in list_waiting(session)] == ["z", "a"]
+    assert [must_claim(database).message.id for _ in range(2)] == ["z", "a"]
 
 
 def test_what_waits_is_listed_next_due_first_and_without_what_is_done(database: Database) -> None:
