@@ -34,6 +34,9 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 def _duration(value: object) -> object:
     if isinstance(value, str):
         return parse_duration(value, what="duration", allow_zero=True)
+    if isinstance(value, int | float):
+        msg = f"{value} has no unit; write it as in '90min', '6h' or '30d'"
+        raise ValueError(msg)  # noqa: TRY004  # pydantic words a ValueError, not a TypeError
     return value
 
 

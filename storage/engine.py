@@ -93,7 +93,7 @@ def open_database(url: str) -> Database:
     DatabaseUrlError for anything else and for SQLite in memory, which a second connection
     cannot see. `migrations.upgrade(database)` makes or updates the tables.
     """
-    parsed = _parse(url)
+    parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite":
         return Database(parsed, _sqlite(parsed, writes=True), _sqlite(parsed, writes=False))
     # Pools of their own: a writer that holds a lock must never wait for a connection to read
@@ -146,7 +146,8 @@ def rows_changed(session: Session, statement: Executable) -> int:
     return int(session.connection().execute(statement, execution_options=options).rowcount)
 
 
-def _parse(url: str) -> URL:
+def parse_url(url: str) -> URL:
+    """The URL, with the driver Kedge uses; DatabaseUrlError for one it cannot store in."""
     remedy = "use sqlite:///kedge.db or postgresql://user@host/name"
     try:
         parsed = make_url(url)

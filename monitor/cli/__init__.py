@@ -89,8 +89,11 @@ def main() -> None:
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         sys.exit(1)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        click.echo(f"kedge: {_one_line(error)}", err=True)
         sys.exit(error.exit_code)
     except UsageError as error:
         click.echo(f"kedge: {error}", err=True)
@@ -103,4 +106,36 @@ def main() -> None:
         sys.exit(1)
     except BrokenPipeError:
         sys.exit(1)
+    except Exception as error:
+        words = _trouble_with_the_database(error)
+        if words is None:
+            raise
+        click.echo(f"kedge: {words}", err=True)
+        sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _one_line(error: click.ClickException) -> str:
+    """What was wrong with the call, and where to read how it is done."""
+    words = error.format_message()
+    context = getattr(error, "ctx", None)
+    if context is None or "--help`" in words:
+        return words
+    return f"{words.rstrip('.')}; see `{context.command_path} --help`"
+
+
+def _trouble_with_the_database(error: Exception) -> str | None:
+    """One line for a database that cannot be opened or used; None for any other error."""
+    if "sqlalchemy.exc" not in sys.modules:  # else nobody has spoken to a database yet
+        return None
+    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+    from storage.engine import DatabaseUrlError
+
+    if isinstance(error, DatabaseUrlError):
+        return f"service.database: {error}"
+    if not isinstance(error, SQLAlchemyError):
+        return None
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    words = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
+    return f"the database cannot be used: {words[:300]}; `kedge doctor` looks closer"

@@ -13,8 +13,10 @@ def check_config(config_path: str | None) -> None:
     """Validate a configuration and say what it means. Touches nothing."""
     from monitor.config import load_config
     from monitor.daemon import open_channels, refuse_open_door
+    from storage.engine import parse_url
 
     config = load_config(config_path)
+    parse_url(config.service.database)
     refuse_open_door(config)
     open_channels(config)
     click.echo(f"listens on {config.service.host}:{config.service.port}")
@@ -102,4 +104,7 @@ def prune(older_than: str | None, config_path: str | None) -> None:
             raw=timedelta(microseconds=keep_us),
             history=KEPT_HISTORY,
         )
-    click.echo(str(gone))
+    click.echo(
+        f"deleted {gone.segments:,} batches of rows, {gone.id_runs + gone.label_runs:,} days of "
+        f"ids and labels, {gone.summaries:,} summaries, {gone.messages:,} delivered messages"
+    )

@@ -119,7 +119,7 @@ def _print_domains(domains: list[dict[str, Any]]) -> None:
                 d["state"],
                 d["transfer"]["state"],
                 d["open_incidents"]["page"] + d["open_incidents"]["ticket"],
-                d["maturity"],
+                _promise(d),
                 d["rows"],
                 moment(d["evaluated_until"]),
             )
@@ -127,6 +127,12 @@ def _print_domains(domains: list[dict[str, Any]]) -> None:
         ],
         empty="no domains yet; they appear with their first event",
     )
+
+
+def _promise(domain: dict[str, Any]) -> str:
+    """Whether the budget is kept; old enough is not enough where the series will not have it."""
+    kept = domain["guaranteed"] or domain["maturity"] != "guaranteed"
+    return str(domain["maturity"]) if kept else "not available"
 
 
 def _print_requests(requests: list[dict[str, Any]]) -> None:

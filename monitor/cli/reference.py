@@ -95,8 +95,12 @@ def list_(model: str | None, config_path: str | None) -> None:
     from storage.references import list_references
 
     with opened_session(config_path) as session:
-        for stored in list_references(session, model):
-            click.echo(_line(stored))
+        listed = list_references(session, model)
+    for stored in listed:
+        click.echo(_line(stored))
+    if not listed:
+        which = "" if model is None else f" for model '{model}'"
+        click.echo(f"no references{which}; add one with `kedge reference add`", err=True)
 
 
 @reference.command()

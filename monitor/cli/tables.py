@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 from alerts.plain import plain
+
+_FILE_WIDTH = 240
+"""Columns where no terminal says how wide it is: a row stays a line, for grep."""
 
 
 def print_json(value: Any) -> None:
@@ -24,7 +28,7 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, empty
     from rich.text import Text
 
     listed = [[Text(plain(shown(value))) for value in row] for row in rows]
-    console = Console()
+    console = Console(width=None if _width_is_known() else _FILE_WIDTH)
     if not listed:
         console.print(empty, style="dim", highlight=False, markup=False)
         return
@@ -35,6 +39,10 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, empty
     for cells in listed:
         table.add_row(*cells)
     console.print(table)
+
+
+def _width_is_known() -> bool:
+    return sys.stdout.isatty() or "COLUMNS" in os.environ
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:
