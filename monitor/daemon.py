@@ -201,7 +201,7 @@ class Service:
         opened = open_source(source.kind, **source_options(source))
 
         def pull() -> None:
-            pulled = pull_once(
+            pull_once(
                 source.name,
                 opened,
                 model=source.model,
@@ -211,8 +211,6 @@ class Service:
                 database=self.database,
                 clock=self.clock,
             )
-            for error in pulled.errors:
-                log.warning("source.refused", source=source.name, reason=error)
 
         return pull
 

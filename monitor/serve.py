@@ -15,7 +15,7 @@ from monitor.api.context import ApiContext
 from monitor.api.ingest import ingest_router
 from monitor.api.limits import IngestLimits
 from monitor.clock import SystemClock
-from monitor.config import Config, load_config
+from monitor.config import DEFAULT_PATH, Config, load_config
 from monitor.daemon import Service
 from monitor.errors import KedgeError
 from monitor.telemetry import configure_logging
@@ -32,6 +32,8 @@ def serve(config_path: str | None, *, port: int | None = None) -> None:
     Raises:
         KedgeError: the configuration or the database cannot be used.
     """
+    if config_path is None and DEFAULT_PATH.is_file():
+        config_path = str(DEFAULT_PATH)  # gone at a reload, it is an error and not the defaults
     config = load_config(config_path)
     configure_logging(config.service.log_level)
     service = Service(config, SystemClock())
