@@ -25,6 +25,7 @@ from detectors.records import (
     to_datetime,
     to_us,
 )
+from detectors.schema.check import TIERS
 from detectors.summary import TickSummary, transfer_sums
 from detectors.transfer.slices import slice_verdicts
 from detectors.transfer.verdict import transfer_verdict
@@ -36,6 +37,8 @@ CURRENT_US = 14 * DAY_US
 LONGEST_CURRENT_US = 56 * DAY_US
 CURRENT_ROWS = 5_000
 ENOUGH_ROWS = 1_000
+CERTAIN = tuple(f"schema.{check}:" for check, tier in TIERS.items() if tier is Tier.PAGE)
+MOVEMENT = frozenset({Mode.BENIGN, Mode.COVARIATE_SHIFT})
 LABELLED = ("loss", "calibration", "transfer")
 FOLLOW_UP_US = (1 * DAY_US, 3 * DAY_US, 7 * DAY_US)
 PAGE_AGAIN_US = DAY_US
@@ -321,6 +324,8 @@ def _follow_up(
         if diagnosis.evidence:
             again = replace(again, detail=diagnosis.evidence[0])
         named = diagnosis.mode not in {Mode.NONE, Mode.UNDETERMINED, incident.mode}
+        if _is_certain(incident) and diagnosis.mode in MOVEMENT:
+            continue  # what the rows after the repair look like is not what was wrong
         if not named or (incident.mode is not Mode.UNDETERMINED and diagnosis.confidence < SURE):
             continue
         yield decide(
@@ -333,6 +338,11 @@ def _follow_up(
             settings=alerts,
             rows=current.rows,
         )
+
+
+def _is_certain(incident: Incident) -> bool:
+    """Whether a check without false alarms opened it: a column missing, retyped or all null."""
+    return any(stream.startswith(CERTAIN) for stream in incident.streams)
 
 
 def _restated(incident: Incident, now_us: int) -> Finding:

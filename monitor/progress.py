@@ -43,10 +43,15 @@ class TickClock:
             del self.recent_start_us[0], self.recent_y[0], self.recent_v[0]
 
     def since_onset(self, stream: int, onset_us: int) -> float | None:
-        """A stream's mean since an instant, at most three days ago, less its reference level."""
+        """A stream's mean since an instant, at most three days ago, less its reference level.
+
+        None where that is less than a day of ticks, whose hours would be taken for a change.
+        """
         if not len(self.level) or np.isnan(self.level[stream]):
             return None
         ticks = [i for i, start in enumerate(self.recent_start_us) if start >= onset_us]
+        if not self.bank.row_ticks and len(ticks) * self.tick_us < DAY_US:
+            return None
         y = np.array([self.recent_y[i][stream] for i in ticks])
         v = np.array([self.recent_v[i][stream] for i in ticks])
         seen = np.isfinite(v) & (v > 0)

@@ -19,7 +19,7 @@ from detectors.evidence.design import Design
 from detectors.evidence.fleet import FleetPrior
 from detectors.evidence.grids import PHI_GRID
 from detectors.evidence.reference import learn_reference, ticks_from
-from detectors.evidence.state import ACTIVE, FilterState
+from detectors.evidence.state import ACTIVE, DELTA_MIN, GATE, PHI, FilterState
 from detectors.evidence.young import (
     FIRST_BET_US,
     KNOWN_SCALE_US,
@@ -47,6 +47,9 @@ ENGINE_VERSION = 1
 WANDERING_PHI = 0.95
 WANDERING_LIKELY = 0.5
 WANDERING_SHARE = 0.1
+STRAYS_FROM = 0.25
+STRAYING_US = 30 * DAY_US
+STRAYING_ROW_TICKS = 100
 SMALLEST_VARIANCE = 1e-12
 
 
@@ -156,14 +159,16 @@ class Bank:
         """Streams (K,) likelier than not of φ ≥ .95, where they hold over a tenth of a tier.
 
         Below that share, even ten times the promised rate on them only doubles the total. The
-        cautious φ of the filter would flag any stream whose memory is merely unknown.
+        cautious φ of the filter would flag any stream whose memory is merely unknown. So would
+        φ alone: a stream of pure sampling noise fits every φ, and one that strays in a month by
+        less than half the error of a single tick need not be feared.
         """
         none = np.zeros(len(self.specs), np.bool_)
         if self.state is None:
             return none
         betting = (self.state.model[:, ACTIVE] > 0) & (self.plan.weight > 0)
         long_memory = self.phi_weights[:, PHI_GRID >= WANDERING_PHI].sum(axis=1)
-        wanders = (long_memory >= WANDERING_LIKELY) & betting
+        wanders = (long_memory >= WANDERING_LIKELY) & betting & (self._strays() >= STRAYS_FROM)
         counted = none.copy()
         for row in np.unique(self.plan.tier):
             of_tier = self.plan.tier == row
@@ -171,6 +176,23 @@ class Bank:
             if self.plan.weight[of_tier & wanders].sum() > WANDERING_SHARE * total:
                 counted |= of_tier & wanders
         return counted
+
+    def _strays(self) -> FloatArray:
+        """Variance (K,) that memory adds in 30 days (or 100 row ticks), over that of one tick.
+
+        Read off the steady gain κ of the filter, which for a slow wanderer of innovation variance
+        q in sampling variance v solves q / v = κ² / (1 - κ).
+        """
+        assert self.state is not None
+        phi, gate = self.state.model[:, PHI], self.state.model[:, GATE]
+        practical = self.state.model[:, DELTA_MIN]
+        response = np.where(practical > 0, gate / np.where(practical > 0, practical, 1.0), 0.0)
+        response = np.clip(response, 1e-9, 1.0)
+        gain = (1.0 - phi) * (1.0 - response) / (response * np.maximum(phi, 1e-9))
+        gain = np.clip(gain, 0.0, 1.0 - 1e-9)
+        ticks = STRAYING_ROW_TICKS if self.row_ticks else STRAYING_US / self.tick_us
+        strays: FloatArray = ticks * gain**2 / (1.0 - gain)
+        return strays
 
     def to_bytes(self) -> bytes:
         """The whole bank as MessagePack; `from_bytes` gives back the same bits."""
