@@ -17,7 +17,7 @@ from monitor.api.limits import IngestLimits
 from monitor.clock import SystemClock
 from monitor.config import DEFAULT_PATH, Config, load_config
 from monitor.daemon import Service
-from monitor.errors import KedgeError
+from monitor.errors import InputError, KedgeError
 from monitor.telemetry import configure_logging
 
 log = structlog.get_logger()
@@ -41,12 +41,13 @@ def serve(config_path: str | None, *, port: int | None = None) -> None:
     _reload_on_hangup(service, config_path)
     # uvicorn raises the signal again once it has stopped; the service still has to drain then.
     signal.signal(signal.SIGTERM, lambda _signal, _frame: None)
+    chosen = config.service.port if port is None else port
     service.start()
     try:
         uvicorn.run(
             app,
             host=config.service.host,
-            port=config.service.port if port is None else port,
+            port=chosen,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -54,6 +55,9 @@ def serve(config_path: str | None, *, port: int | None = None) -> None:
         )
     except KeyboardInterrupt:
         log.info("service.interrupted")
+    except SystemExit as ended:  # how uvicorn says that it could not bind; its log says why
+        msg = f"cannot listen on {config.service.host}:{chosen}; free it or give another --port"
+        raise InputError(msg) from ended
     finally:
         service.stop()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from structlog.testing import capture_logs
 
 from monitor import serve as module
 from monitor.daemon import Service
+from monitor.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -51,3 +53,13 @@ def test_a_reload_that_cannot_be_used_keeps_the_old_configuration(
     (refused,) = [line for line in logs if line["event"] == "config.refused"]
     assert told in refused["reason"]
     assert set(services[0].config.models) == {"m"}
+
+
+def test_a_port_that_is_taken_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(module, "configure_logging", lambda _: None)
+    monkeypatch.setattr("monitor.serve.signal.signal", lambda *_: None)
+    with socket.create_server(("127.0.0.1", 0)) as taken, capture_logs():
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=f"cannot listen on 127.0.0.1:{port}; free it"):
+            module.serve(None, port=port)
