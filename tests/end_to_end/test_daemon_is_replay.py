@@ -47,10 +47,10 @@ def log() -> pa.Table:
     return history(days=LIVE_DAYS, rows_a_day=120, seed=2, first_day=30, fault_day=50)
 
 
-def service(folder: Path) -> Service:
+def service(url: str) -> Service:
     config = parse_config(
         {
-            "service": {"database": f"sqlite:///{folder / 'kedge.db'}"},
+            "service": {"database": url},
             "models": {
                 MODEL: {
                     "tick": "1d",
@@ -109,12 +109,25 @@ def replayed(result: Replay, domain: str) -> set[tuple[str, str, str, str]]:
     return {(f.ts.isoformat(), f.stream, f.kind, f.tier.value) for f in chosen.findings}
 
 
-@pytest.mark.parametrize("step_days", [1, 7])
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'kedge.db'}"
+
+
+@pytest.mark.parametrize(
+    ("store", "step_days"),
+    [
+        ("sqlite_url", 1),
+        ("sqlite_url", 7),
+        pytest.param("postgres_url", 7, marks=pytest.mark.postgres),
+    ],
+)
 def test_daemon_and_replay_find_the_same_alarms_and_incidents(
-    tmp_path: Path, reference: Table, log: pa.Table, step_days: int
+    request: pytest.FixtureRequest, reference: Table, log: pa.Table, store: str, step_days: int
 ) -> None:
-    """However many days come between two checks, and across a restart in the middle."""
-    running = service(tmp_path)
+    """However many days come between two checks, across a restart, whatever stores the rows."""
+    url: str = request.getfixturevalue(store)
+    running = service(url)
     add_reference_table(
         running.database,
         reference,
@@ -133,7 +146,7 @@ def test_daemon_and_replay_find_the_same_alarms_and_incidents(
         if day == days[len(days) // 2]:
             running.ingest.stop()
             running.database.close()
-            running = service(tmp_path)
+            running = service(url)
             running.ingest.start()
     push(running, log, START_US + 70 * DAY_US, START_US + 90 * DAY_US)
     running.flush(MODEL)

@@ -1,0 +1,5 @@
+"""Databases for whole runs, the same as storage is tested on."""
+
+from tests.storage.conftest import postgres_url
+
+__all__ = ["postgres_url"]
