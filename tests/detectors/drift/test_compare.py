@@ -321,3 +321,16 @@ def test_ticks_are_days_when_there_are_enough_of_them() -> None:
     by_day = design_effect_of(window, "x")
     assert by_day == pytest.approx(design_effect_of(window, "x", tick_us=DAY_US))
     assert by_day > 5 * design_effect_of(window, "x", tick_us=HOUR_US)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 10, 40])
+def test_few_rows_of_the_same_law_are_seldom_called_a_movement(rows: int) -> None:
+    """The distance of two samples is never zero; that alone made three columns in five a watch."""
+    rng = np.random.default_rng(3)
+    names = [f"c{i}" for i in range(200)]
+    found = compare_columns(
+        numbers(**{name: rng.normal(size=600) for name in names}),
+        numbers(**{name: rng.normal(size=rows) for name in names}),
+        numbers_schema(*names),
+    )
+    assert sum(one.state in {State.WATCH, State.DRIFT} for one in found) <= 0.1 * len(names)
