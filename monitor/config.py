@@ -305,6 +305,10 @@ def _first_problem(error: ValidationError, source: str) -> str:
             f"Known here: {', '.join(sorted(known))}{more}"
         )
     message = str(first["msg"]).removeprefix("Value error, ")
+    if first["type"] in {"literal_error", "enum"}:
+        given = str(first["input"])
+        choices = first["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        message = f"'{given[:80]}' is not {first['ctx']['expected']}.{did_you_mean(given, choices)}"
     return f"{source}: {place + ': ' if place else ''}{message}{more}"
 
 

@@ -112,3 +112,9 @@ def test_listing_references_that_are_not_there_says_so(
 
     assert (code, out) == (0, "")
     assert err == "no references for model 'm'; add one with `kedge reference add`\n"
+
+
+def test_a_word_that_is_no_choice_is_named_with_the_nearest_one() -> None:
+    told = r"kedge.toml: models.m.task: 'binry' is not 'binary', .* Did you mean 'binary'\?"
+    with pytest.raises(InputError, match=told):
+        parse_config({"models": {"m": {"task": "binry"}}}, source="kedge.toml")
