@@ -1,10 +1,8 @@
 """What the papers say is held against the program: commands, options, routes, keys, links."""
 
-import os
 import re
+import runpy
 import shlex
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -221,33 +219,25 @@ def test_the_reference_of_the_configuration_has_every_key() -> None:
 # ---- the tutorial and the README
 
 
-def run(*words: str, folder: Path) -> str:
-    """A command's standard output; the tests' own interpreter runs it."""
-    done = subprocess.run(
-        [sys.executable, *words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "COLUMNS": "80"},
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_the_tutorial_says_what_happens(tmp_path: Path) -> None:
+def test_the_tutorial_says_what_happens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Its files are made, and replay finds the change it tells of."""
     text = (ROOT / "docs/tutorial/first-report.md").read_text(encoding="utf-8")
-    made = run(str(ROOT / "docs/tutorial/make_loans.py"), folder=tmp_path)
-    assert made in text
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    runpy.run_path(str(ROOT / "docs/tutorial/make_loans.py"), run_name="__main__")
+    assert capsys.readouterr().out in text
+
     files = ("--reference", "reference.parquet", "--log", "current.parquet")
     options = ("--model", "loans", "--tick", "6h", "--label-delay", "7d")
     assert f"$ kedge replay {' '.join((*files, *options))}\n" in text
-    said = run("-m", "monitor", "replay", *files, *options, folder=tmp_path)
-    told = re.search("2026-05-01 06:00  PAGE  schema mismatch", said)
-    assert told is not None, said
-    assert told[0] in text
-    assert told[0] in (ROOT / "README.md").read_text(encoding="utf-8")
+    cli.main(["replay", *files, *options], standalone_mode=False)
+    said = capsys.readouterr().out
+    told = "2026-05-01 06:00  PAGE  schema mismatch"
+    assert told in said
+    assert told in text
+    assert told in (ROOT / "README.md").read_text(encoding="utf-8")
     assert said.count("PAGE") == 1
     assert "looks like × 100" in " ".join(said.split())
 
