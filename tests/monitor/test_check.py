@@ -54,7 +54,13 @@ def test_the_json_report_has_every_key_of_the_contract(tmp_path: Path) -> None:
 
     assert report["schema"] == "kedge.report/1"
     assert report.keys() >= REPORT_KEYS
-    assert report["window"] == {"since": None, "until": None, "rows": 600, "labelled": 600}
+    assert report["window"] == {
+        "since": None,
+        "until": None,
+        "rows": 600,
+        "labelled": 600,
+        "label_delay_hours": None,
+    }
     assert report["transfer"].keys() >= {
         "state",
         "loss",
