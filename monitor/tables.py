@@ -127,11 +127,19 @@ def _is_large(kind: pa.DataType) -> bool:
     return bool(pa.types.is_large_string(kind))
 
 
-def read_table(path: str | Path, roles: Roles, *, like: Table | None = None) -> Table:
+def read_table(
+    path: str | Path,
+    roles: Roles,
+    *,
+    like: Table | None = None,
+    optional: frozenset[str] = frozenset(),
+) -> Table:
     """A file as columns, roles filled in.
 
     `like` is the reference this file is held against: its roles, task and kinds are taken
     over, so that a column which changed its type is seen as changed and not as another kind.
+    `optional` names roles that this file may lack though the user named them, because the other
+    file has them; what neither has is refused when that one is read.
 
     Raises:
         InputError: if the file cannot be read or a role's column holds the wrong thing.
@@ -140,6 +148,8 @@ def read_table(path: str | Path, roles: Roles, *, like: Table | None = None) -> 
     arrow = read_arrow(path)
     inferred: tuple[str, ...] = ()
     if like is None:
+        absent = [r for r in optional if getattr(roles, r) not in {None, *arrow.schema.names}]
+        roles = replace(roles, **dict.fromkeys(absent))  # type: ignore[arg-type]  # role names
         check_names(roles, arrow.schema, source=str(path))
         roles, inferred = infer_roles(roles, arrow.schema)
     else:
@@ -158,7 +168,9 @@ def _present(wanted: Roles, asked: Roles, schema: pa.Schema, *, source: str) -> 
     for name in ROLE_NAMES:
         column = getattr(asked, name) or getattr(wanted, name) or getattr(inferred, name)
         if column is not None and column not in schema.names:
-            if getattr(asked, name) is not None and name in {"timestamp", "score", "domain"}:
+            nowhere = getattr(wanted, name) != getattr(asked, name)
+            needed = nowhere or name in {"timestamp", "score", "domain"}
+            if getattr(asked, name) is not None and needed:
                 msg = (
                     f"--{name.replace('_', '-')} {column}: no such column in {source}; "
                     f"it has {shortened(schema.names)}"

@@ -10,7 +10,7 @@ import click
 
 from detectors.records import Settings
 from monitor.cli.options import role_options, settings_options
-from monitor.roles import Roles
+from monitor.roles import ROLE_NAMES, Roles
 
 
 @click.command()
@@ -44,7 +44,8 @@ def replay(
     from monitor.tables import read_table
 
     errors = Console(stderr=True)
-    reference_table = read_table(reference, roles)
+    # A reference may be a training table: without times, scores or labels of its own.
+    reference_table = read_table(reference, roles, optional=frozenset(ROLE_NAMES))
     log = read_table(log_path, roles, like=reference_table)
     for note in dict.fromkeys((*reference_table.notes, *log.notes)):
         errors.print(note, style="dim", highlight=False, markup=False)

@@ -19,7 +19,7 @@ from rich.console import Console
 from alerts.records import IncidentState
 from detectors.records import DAY_US, Maturity, Mode, Settings, Tier, TransferState, to_us
 from monitor.cli.replay import replay as replay_command
-from monitor.errors import InputError
+from monitor.errors import InputError, UsageError
 from monitor.replay import DomainReplay, Replay, replay, to_json
 from monitor.reports.replay_text import print_replay
 from tests.simulate import START_US, Stream, history, table
@@ -368,3 +368,26 @@ def test_the_exit_code_tells_what_was_found(files: Path, log: str, code: int) ->
     )
     assert told.return_value == code
     assert json.loads(told.stdout)["schema"] == "kedge.replay/1"
+
+
+def test_a_training_table_without_times_or_scores_may_be_the_reference(files: Path) -> None:
+    """The log alone has what was named; the domain starts young and says so."""
+    bare = pq.read_table(files / "reference.parquet")
+    named = ["ts", "label_ts", "score", "baseline_score"]
+    pq.write_table(bare.drop_columns(named), files / "training.parquet")
+    asked = ["--reference", str(files / "training.parquet"), "--log", str(files / "quiet.parquet")]
+    roles = ["--timestamp", "ts", "--score", "score", "--baseline-score", "baseline_score"]
+    told = CliRunner().invoke(
+        replay_command, [*asked, *roles, "--tick", "1d", "-o", "json"], standalone_mode=False
+    )
+    assert told.exception is None
+    assert json.loads(told.stdout)["budget"]["shop"]["maturity"] == "guaranteed"
+
+
+def test_a_role_that_neither_file_has_is_refused(files: Path) -> None:
+    asked = ["--reference", str(files / "reference.parquet"), "--log", str(files / "quiet.parquet")]
+    told = CliRunner().invoke(
+        replay_command, [*asked, "--baseline-score", "baselin"], standalone_mode=False
+    )
+    assert isinstance(told.exception, UsageError)
+    assert "--baseline-score baselin" in str(told.exception)
