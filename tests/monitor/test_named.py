@@ -33,5 +33,5 @@ def test_page_hinkley_on_the_loss_files_a_ticket_where_labels_are_flipped() -> N
 
 
 def test_a_signal_the_model_does_not_have_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(InputError, match="no signal 'los' .* Did you mean 'loss'"):
+    with pytest.raises(InputError, match=r"no signal 'los' .* Did you mean 'loss'"):
         found(NamedDetector("adwin", "los"))
