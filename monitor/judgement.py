@@ -118,7 +118,7 @@ def judge(
             settings=alerts,
             rows=None if current is None else current.rows,
         )
-        _schedule_follow_up(progress, decision, now_us)
+        _schedule_follow_up(progress, decision, findings, now_us)
         decisions.append(decision)
         ledger.apply(decision)
     for decision in _follow_up(watch, progress, rows, ledger, verdict, now_us, alerts):
@@ -290,11 +290,21 @@ def _version_changed(current: Window) -> bool:
     return bool(len(np.unique(current.version.codes[current.version.codes >= 0])) > 1)
 
 
-def _schedule_follow_up(progress: Progress, decision: Decision, now_us: int) -> None:
+def _schedule_follow_up(
+    progress: Progress, decision: Decision, findings: Sequence[Finding], now_us: int
+) -> None:
+    """Look again tomorrow at what is unsure or pages, from where its alarms now say it began.
+
+    An incident may be older than the change that made it page: rows from before are not it.
+    """
     for incident in decision.incidents:
         unsure = incident.mode is Mode.UNDETERMINED or incident.tier is Tier.PAGE
-        if incident.is_open and unsure and incident.id not in progress.follow_up_us:
-            progress.follow_up_us[incident.id] = now_us + FOLLOW_UP_US[0]
+        if incident.is_open and unsure:
+            progress.follow_up_us.setdefault(incident.id, now_us + FOLLOW_UP_US[0])
+            began_us = min(to_us(finding.onset) for finding in findings)
+            paged = any(finding.tier is Tier.PAGE for finding in findings)
+            if paged or incident.id not in progress.sighted_us:
+                progress.sighted_us[incident.id] = began_us
 
 
 def _follow_up(
@@ -318,7 +328,8 @@ def _follow_up(
         else:
             del progress.follow_up_us[incident.id]
         again = _restated(incident, now_us)
-        current = current_rows(watch, rows, incident.streams, to_us(incident.onset), now_us)
+        began_us = progress.sighted_us.get(incident.id, to_us(incident.onset))
+        current = current_rows(watch, rows, incident.streams, began_us, now_us)
         reference = reference_rows(watch, progress, rows)
         diagnosis = _diagnose(watch, progress, [again], current, verdict, reference=reference)
         if diagnosis.evidence:

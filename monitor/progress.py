@@ -89,6 +89,7 @@ class Progress:
     evaluated_until_us: int | None = None
     first_live_us: int | None = None
     follow_up_us: dict[str, int] = field(default_factory=dict)
+    sighted_us: dict[str, int] = field(default_factory=dict)
     diagnosed_us: int | None = None
     verdict_told: list[str] = field(default_factory=list)
     pages: int = 0
@@ -112,6 +113,7 @@ class Progress:
                 "evaluated_until_us": self.evaluated_until_us,
                 "first_live_us": self.first_live_us,
                 "follow_up_us": self.follow_up_us,
+                "sighted_us": self.sighted_us,
                 "diagnosed_us": self.diagnosed_us,
                 "verdict_told": self.verdict_told,
                 "pages": self.pages,

@@ -199,11 +199,18 @@ def _note_nameless(live: Window, notes: list[str]) -> None:
 
 
 def _after(reference: Window, rows: Window, name: str, notes: list[str]) -> Window:
-    """The log rows that come after the reference: the others would be judged by themselves."""
+    """The log rows that come after the reference: the others would be judged by themselves.
+
+    A log of which most rows are not later was split from its reference by rows, not by time: it
+    is judged whole.
+    """
     if reference.ts_us is None or rows.ts_us is None:
         return rows
     later = rows.ts_us > reference.ts_us.max()
     if later.all():
+        return rows
+    if later.mean() < 0.5:
+        notes.append(f"{name}: the log runs beside its reference in time, not after it")
         return rows
     notes.append(
         f"{name}: {int((~later).sum()):,} of {rows.rows:,} log rows are not later than the "

@@ -19,7 +19,7 @@ from rich.console import Console
 from alerts.records import IncidentState
 from detectors.records import DAY_US, Maturity, Mode, Settings, Tier, TransferState, to_us
 from monitor.cli.replay import replay as replay_command
-from monitor.errors import InputError, UsageError
+from monitor.errors import UsageError
 from monitor.replay import DomainReplay, Replay, replay, to_json
 from monitor.reports.replay_text import print_replay
 from tests.simulate import START_US, Stream, history, table
@@ -214,11 +214,13 @@ def test_log_rows_that_are_not_later_than_the_reference_are_left_out() -> None:
     assert only(result).since_us > int(reference.window.ts_us.max())
 
 
-def test_a_log_inside_the_reference_is_refused() -> None:
+def test_a_log_that_runs_beside_its_reference_in_time_is_judged_whole() -> None:
+    """A split by rows instead of by time leaves nothing out, and says so."""
     whole = history(SHOP, days=30, seed=1)
     reference = table(whole)
-    with pytest.raises(InputError, match="no rows left to replay"):
-        replay(reference, table(whole, like=reference), DAILY)
+    result = replay(reference, table(whole, like=reference), DAILY)
+    assert result.domains[0].ticks == 30
+    assert any("beside its reference" in note for note in result.notes)
 
 
 def test_rows_without_a_time_or_a_domain_are_left_out_and_counted() -> None:
