@@ -29,6 +29,7 @@ from detectors.schema.check import TIERS
 from detectors.summary import TickSummary, transfer_sums
 from detectors.transfer.slices import slice_verdicts
 from detectors.transfer.verdict import transfer_verdict
+from monitor.onset import from_onset_on
 from monitor.pipeline import Evaluation, RowSource
 from monitor.progress import Progress, index_of
 from monitor.watch import DIAGNOSIS_ROWS, Watch, sample_rows
@@ -222,7 +223,8 @@ def current_rows(
     """Rows from a change on, at most 5,000, with the labels known by now.
 
     They end where the alarmed streams have been judged to: now, or one label delay ago where
-    labels are followed. They span 14 days, or 56 where that gives fewer than 1,000 rows.
+    labels are followed. They span 14 days, or 56 where that gives fewer than 1,000 rows, and
+    begin where the change stands out, if it does.
     """
     labelled = any(stream.startswith(LABELLED) for stream in streams)
     until_us = now_us - (watch.label_delay_us if labelled else 0)
@@ -232,6 +234,7 @@ def current_rows(
         current = concat_windows(rows.rows(begin_us, until_us, labels_by_us=now_us))
         if current.rows >= ENOUGH_ROWS or begin_us == since_us:
             break
+    current = from_onset_on(current, watch.schema.task)
     return sample_rows(current, CURRENT_ROWS, seed=0)
 
 
@@ -300,9 +303,11 @@ def _schedule_follow_up(
     for incident in decision.incidents:
         unsure = incident.mode is Mode.UNDETERMINED or incident.tier is Tier.PAGE
         if incident.is_open and unsure:
-            progress.follow_up_us.setdefault(incident.id, now_us + FOLLOW_UP_US[0])
             began_us = min(to_us(finding.onset) for finding in findings)
             paged = any(finding.tier is Tier.PAGE for finding in findings)
+            if incident.id not in progress.follow_up_us:
+                progress.follow_up_us[incident.id] = now_us + FOLLOW_UP_US[0]
+                progress.watched_us[incident.id] = now_us
             if paged or incident.id not in progress.sighted_us:
                 progress.sighted_us[incident.id] = began_us
 
@@ -321,8 +326,8 @@ def _follow_up(
         due_us = progress.follow_up_us.get(incident.id)
         if due_us is None or due_us > now_us:
             continue
-        opened_us = to_us(incident.opened_at)
-        later = [opened_us + wait for wait in FOLLOW_UP_US if opened_us + wait > now_us]
+        watched_us = progress.watched_us.get(incident.id, to_us(incident.opened_at))
+        later = [watched_us + wait for wait in FOLLOW_UP_US if watched_us + wait > now_us]
         if later:
             progress.follow_up_us[incident.id] = later[0]
         else:

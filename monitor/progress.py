@@ -90,6 +90,7 @@ class Progress:
     first_live_us: int | None = None
     follow_up_us: dict[str, int] = field(default_factory=dict)
     sighted_us: dict[str, int] = field(default_factory=dict)
+    watched_us: dict[str, int] = field(default_factory=dict)
     diagnosed_us: int | None = None
     verdict_told: list[str] = field(default_factory=list)
     pages: int = 0
@@ -114,6 +115,7 @@ class Progress:
                 "first_live_us": self.first_live_us,
                 "follow_up_us": self.follow_up_us,
                 "sighted_us": self.sighted_us,
+                "watched_us": self.watched_us,
                 "diagnosed_us": self.diagnosed_us,
                 "verdict_told": self.verdict_told,
                 "pages": self.pages,
