@@ -234,7 +234,7 @@ def current_rows(
         current = concat_windows(rows.rows(begin_us, until_us, labels_by_us=now_us))
         if current.rows >= ENOUGH_ROWS or begin_us == since_us:
             break
-    current = from_onset_on(current, watch.schema.task)
+    current = from_onset_on(current, watch.schema.task, watch.reference)
     return sample_rows(current, CURRENT_ROWS, seed=0)
 
 

@@ -17,24 +17,43 @@ SURE_Z = 5.0
 """The best of a thousand splits of noise hardly ever passes 5."""
 
 
-def from_onset_on(current: Window, task: Task) -> Window:
+def from_onset_on(current: Window, task: Task, reference: Window | None = None) -> Window:
     """The rows from the sharpest change of loss on, or all of them where none stands out.
 
-    Losses where most rows have labels, else scores; rows without times or scores stay as they are.
+    Losses where most rows have labels, else scores; rows without times or scores stay as they
+    are. With a reference, rows are only left out that are nearer to it than those kept: a
+    change that was there all along may still have better and worse days.
     """
     if current.ts_us is None or current.score is None or current.rows < 2 * FEWEST_ROWS:
         return current
     ordered = current.take(np.argsort(current.ts_us, kind="stable"))
-    assert ordered.score is not None
-    seen = ~np.isnan(ordered.score)
-    values = ordered.score
-    if ordered.label is not None and np.isnan(ordered.label).mean() < 0.5:
-        seen &= ~np.isnan(ordered.label)
-        values = np.full(ordered.rows, np.nan)
-        values[seen] = loss_of(task, ordered.score[seen], ordered.label[seen])
-    places = np.flatnonzero(seen)
+    labelled = ordered.label is not None and bool(np.isnan(ordered.label).mean() < 0.5)
+    values = _values(ordered, task, labelled=labelled)
+    places = np.flatnonzero(~np.isnan(values))
     split = _sharpest_split(values[places])
-    return current if split is None else ordered.take(slice(int(places[split]), None))
+    if split is None:
+        return current
+    if reference is not None:
+        usual = _values(reference, task, labelled=labelled)
+        if not np.isnan(usual).all():
+            before, after = values[places[:split]].mean(), values[places[split:]].mean()
+            centre = float(np.nanmean(usual))
+            if abs(before - centre) > 0.5 * abs(after - centre):
+                return current
+    return ordered.take(slice(int(places[split]), None))
+
+
+def _values(window: Window, task: Task, *, labelled: bool) -> FloatArray:
+    """Loss or score of each row (n,), NaN where it is not known."""
+    if window.score is None or (labelled and window.label is None):
+        return np.full(window.rows, np.nan)
+    if not labelled:
+        return window.score
+    assert window.label is not None
+    known = ~(np.isnan(window.score) | np.isnan(window.label))
+    values = np.full(window.rows, np.nan)
+    values[known] = loss_of(task, window.score[known], window.label[known])
+    return values
 
 
 def _sharpest_split(x: FloatArray) -> int | None:

@@ -51,3 +51,14 @@ def test_without_labels_the_scores_show_it() -> None:
 
 def test_few_rows_stay_as_they_are() -> None:
     assert from_onset_on(window(100, flipped_from=50), Task.BINARY).rows == 100
+
+
+def test_better_and_worse_days_of_one_long_change_are_kept_together() -> None:
+    reference = window(2000, flipped_from=None, seed=3)
+    ill = window(1000, flipped_from=0)
+    assert ill.score is not None
+    ill.score[500:] *= 0.3
+    assert from_onset_on(ill, Task.BINARY).rows < 1000
+    assert from_onset_on(ill, Task.BINARY, reference).rows == 1000
+    began = window(1000, flipped_from=700)
+    assert from_onset_on(began, Task.BINARY, reference).rows == pytest.approx(300, abs=10)
