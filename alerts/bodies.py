@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from alerts.plain import name, plain
 from alerts.records import Incident, MessageType, RetrainingRequest
+from alerts.runbooks import runbook_link
 from detectors.records import Action, Deployment
 
 BODY_BYTES = 20_000
@@ -50,7 +51,10 @@ def incident_body(
         "closed_at": iso(incident.closed_at) if incident.closed_at else None,
         "alarms": incident.alarms,
         "streams": streams,
-        "links": links(incident.deployment, incident.id, public_url),
+        "links": {
+            **links(incident.deployment, incident.id, public_url),
+            "runbook": runbook_link(_page(kind, incident), public_url),
+        },
     }
     return _fit({"type": kind.value, "timestamp": iso(now), "data": data})
 
@@ -72,6 +76,7 @@ def request_body(
         "links": {
             "request": f"{public_url.rstrip('/')}/v1/retraining-requests/{request.id}",
             **links(request.deployment, incident.id, public_url),
+            "runbook": runbook_link(MessageType.RETRAINING_REQUESTED, public_url),
         },
     }
     kind = MessageType.RETRAINING_REQUESTED
@@ -94,6 +99,12 @@ def links(deployment: Deployment, incident_id: str, public_url: str) -> dict[str
 def iso(instant: datetime) -> str:
     """RFC 3339 in UTC with a Z."""
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _page(kind: MessageType, incident: Incident) -> str:
+    """What the runbook page is about: the cause; where a person's eyes are asked for, that."""
+    review = kind is MessageType.MAPPING_REVIEW_REQUESTED
+    return kind.value if review else incident.mode.value
 
 
 def _identity(cause_id: str, deployment: Deployment) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The pages: fleet, incidents, one incident, and a domain's report."""
+"""The pages: fleet, incidents, one incident, a domain's report, and runbooks."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 
 from alerts.records import IncidentState
+from alerts.runbooks import runbook_link
 from monitor.api.forms import domain_json
 from monitor.reports.forms import incident_json
 from monitor.web.render import html_page, html_reply, new_nonce
+from monitor.web.runbooks import runbook_page
 from storage.deployments import list_deployments
 from storage.incidents import count_open, list_incidents
 
@@ -68,6 +70,14 @@ def pages_router(context: ApiContext) -> APIRouter:
     def incident(incident_id: str) -> HTMLResponse:
         return incident_page(context, incident_id)
 
+    @router.get("/runbooks")
+    def runbook_list() -> HTMLResponse:
+        return runbook_page()
+
+    @router.get("/runbooks/{name}")
+    def runbook(name: str) -> HTMLResponse:
+        return runbook_page(name)
+
     @router.get("/models/{model}/domains/{domain:path}")
     async def report(
         model: str,
@@ -100,7 +110,11 @@ def incident_page(context: ApiContext, incident_id: str) -> HTMLResponse:
 
     found = find_incident(context, incident_id)
     return html_page(
-        "incident.html", title=f"Incident {found['id']}", here="incident", incident=found
+        "incident.html",
+        title=f"Incident {found['id']}",
+        here="incident",
+        incident=found,
+        runbook=runbook_link(found["mode"], ""),
     )
 
 

@@ -96,6 +96,7 @@ def test_the_body_of_the_contract() -> None:
     assert data["links"] == {
         "incident": f"https://kedge.example/v1/incidents/{story.only.id}",
         "report": "https://kedge.example/v1/models/flights/domains/OO/report",
+        "runbook": "https://kedge.example/runbooks/concept-shift",
     }
 
 

@@ -1,0 +1,126 @@
+"""The pages people read at night are held against the program they speak of."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from alerts.records import MessageType
+from alerts.runbooks import runbook_link, slug
+from detectors.actions import action_for
+from detectors.records import Mode
+from monitor.web.runbooks import runbooks
+from tests.alerts.build import Story, diagnosis
+from tests.sources import ROOT
+
+FOLDER = ROOT / "docs" / "runbooks"
+PAGES = sorted(file for file in FOLDER.glob("*.md") if file.stem != "README")
+SECTIONS = [
+    "Look first",
+    "Likely causes",
+    "Do now",
+    "It worked if",
+    "Do not",
+    "Escalate",
+    "Mistaken for",
+]
+REQUEST = {"window": {}, "reason": ""}
+"""What a retraining request has besides the fields of an incident."""
+
+MEASURED = re.compile(r"`?[a-z]+\.[a-z_]+`?|±[\d.]+|\d+ days?")
+
+
+def sections(text: str) -> dict[str, str]:
+    parts = re.split(r"^## (.+)$", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_every_mode_and_message_type_has_a_page() -> None:
+    wanted = {slug(name) for name in (*Mode, *MessageType)}
+    assert wanted <= {file.stem for file in PAGES}
+
+
+def test_the_rule_for_names_is_that_of_the_files() -> None:
+    assert slug("data-pipeline fault") == "data-pipeline-fault"
+    assert slug("mapping.review_requested") == "mapping-review-requested"
+    link = runbook_link(Mode.PRIOR_SHIFT, "https://kedge.example/")
+    assert link == "https://kedge.example/runbooks/prior-shift"
+
+
+def test_messages_link_to_the_page_of_their_cause() -> None:
+    story = Story()
+    opened = story.see(0, diagnosis(Mode.SCHEMA_MISMATCH)).messages
+    links = {message.type: message.body["data"]["links"]["runbook"] for message in opened}
+    assert links == {
+        MessageType.OPENED: "/runbooks/schema-mismatch",
+        MessageType.MAPPING_REVIEW_REQUESTED: "/runbooks/mapping-review-requested",
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_says_what_it_means_and_then_every_part_in_order(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    title, meaning, *_ = text.split("\n\n")
+    assert title.startswith("# ")
+    assert not meaning.startswith("#")
+    assert len(meaning) < 300
+    found = sections(text)
+    assert list(found) == SECTIONS
+    assert [name for name, words in found.items() if len(words.split()) < 3] == []
+
+
+def test_links_lead_to_other_pages_and_the_list_has_them_all() -> None:
+    """Nothing outside the folder: a daemon serves these pages and no other paper."""
+    for page in FOLDER.glob("*.md"):
+        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+            assert (FOLDER / target.partition("#")[0]).parent == FOLDER, f"{page.name}: {target}"
+            assert (FOLDER / target.partition("#")[0]).exists(), f"{page.name}: {target}"
+    listed = re.findall(r"\]\(([^)\s]+)\.md\)", (FOLDER / "README.md").read_text(encoding="utf-8"))
+    assert {file.stem for file in PAGES} == set(listed)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_a_page_names_the_measurable_parts_of_the_falsification_test(mode: Mode) -> None:
+    """Streams, limits and days of `action.falsified_by`, so that the page cannot promise others."""
+    said = sections((FOLDER / f"{slug(mode)}.md").read_text(encoding="utf-8"))["It worked if"]
+    said = " ".join(said.split())
+    for known in (True, False):
+        wanted = MEASURED.findall(action_for(mode, losses_known=known).falsified_by)
+        assert [part for part in wanted if part not in said.replace("`", "")] == []
+
+
+def test_fields_that_pages_name_are_there() -> None:
+    data = Story().see(0, diagnosis()).messages[0].body["data"]
+    report = (ROOT / "docs/reference/report.md").read_text(encoding="utf-8")
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for path in re.findall(r"`data\.([a-z_.]+)`", text):
+            here = {**data, **REQUEST} if page.stem == "retraining-requested" else data
+            for key in path.split("."):
+                assert key in here, f"{page.name}: data.{path}"
+                here = here[key]
+        top = r"transfer|calibration|window|labels|budget|performance|columns|schema_checks"
+        for section, key in re.findall(rf"`({top})(?:\[\])?\.([a-z_]+)`", text):
+            streams = {"transfer.difference", "calibration.in_the_large"}
+            known = f"`{section}" in report and re.search(rf"`{key}\b", report)
+            assert known or f"{section}.{key}" in streams, f"{page.name}: {section}.{key}"
+
+
+def test_confusions_are_those_that_were_measured() -> None:
+    """Every "5 of 32" stands in the table of the benchmark, as right or as otherwise named."""
+    table = (ROOT / "benchmarks/faults/README.md").read_text(encoding="utf-8")
+    measured: set[tuple[int, int]] = set()
+    for _, windows, right, others in re.findall(
+        r"^\| ([a-z -]+) \| (\d+) \| (\d+) \| (.*)\|$", table, re.MULTILINE
+    ):
+        counts = [int(right), *map(int, re.findall(r"(\d+) [a-z]", others.partition("(")[0]))]
+        measured |= {(count, int(windows)) for count in counts}
+    assert (5, 32) in measured
+    for page in PAGES:
+        text = " ".join(page.read_text(encoding="utf-8").split())
+        said = re.findall(r"(\d+) of (\d+) injected", text)
+        assert {(int(a), int(b)) for a, b in said} <= measured, page.name
+
+
+def test_the_daemon_finds_the_pages_of_the_source_tree() -> None:
+    assert set(runbooks().values()) == set(FOLDER.glob("*.md"))
