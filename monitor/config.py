@@ -12,42 +12,21 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from detectors.records import Budget, NamedDetector, Settings, Task
+from monitor.config_oncall import (
+    IncidentsConfig,
+    QuietHoursConfig,
+    RouteConfig,
+    check_routes,
+)
 from monitor.durations import parse_budget, parse_duration, parse_tick
 from monitor.errors import InputError, KedgeError, did_you_mean
+from monitor.sections import NAME, DurationUs, NonNegativeUs, Section
 
 DEFAULT_PATH = Path("kedge.toml")
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
-
-
-def _duration(value: object) -> object:
-    if isinstance(value, str):
-        return parse_duration(value, what="duration", allow_zero=True)
-    if isinstance(value, int | float):
-        msg = f"{value} has no unit; write it as in '90min', '6h' or '30d'"
-        raise ValueError(msg)  # noqa: TRY004  # pydantic words a ValueError, not a TypeError
-    return value
-
-
-DurationUs = Annotated[int, BeforeValidator(_duration), Field(gt=0)]
-NonNegativeUs = Annotated[int, BeforeValidator(_duration), Field(ge=0)]
-
-
-class Section(BaseModel):
-    """A part of the file; a key it does not know is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ServiceConfig(Section):
@@ -154,6 +133,7 @@ class ChannelConfig(Section):
     secret_env: str = ""
     secret_file: str = ""
     tiers: tuple[Literal["page", "ticket"], ...] = ("page", "ticket")
+    quiet_hours: QuietHoursConfig | None = None
     allow_networks: tuple[str, ...] = ()
 
     @model_validator(mode="after")
@@ -226,6 +206,8 @@ class Config(BaseSettings):
     models: dict[Annotated[str, Field(pattern=NAME)], ModelConfig] = Field(default_factory=dict)
     channels: tuple[ChannelConfig, ...] = ()
     sources: tuple[SourceConfig, ...] = ()
+    routes: tuple[RouteConfig, ...] = ()
+    incidents: IncidentsConfig = IncidentsConfig()
 
     @classmethod
     def settings_customise_sources(
@@ -253,6 +235,7 @@ class Config(BaseSettings):
                 hint = did_you_mean(source.model, self.models)
                 msg = f"source {source.name}: no model '{source.model}' in [models].{hint}"
                 raise ValueError(msg)
+        check_routes(self)
         return self
 
 
@@ -325,4 +308,10 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
                 section = ChannelConfig
             case "sources":
                 section = SourceConfig
+            case "routes":
+                section = RouteConfig
+            case "incidents":
+                section = IncidentsConfig
+        if "quiet_hours" in location:
+            section = QuietHoursConfig
     return list(section.model_fields)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -21,13 +21,12 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy.exc import SQLAlchemyError
 
 from alerts.notifiers import build
-from alerts.records import Message
-from alerts.routing import channels_for
-from alerts.settings import AlertSettings
-from detectors.records import Deployment, Settings, Tier
+from alerts.routing import RoutingTable
+from detectors.records import Deployment, Settings
 from monitor.addresses import parse_networks
 from monitor.clock import Clock
 from monitor.config import ChannelConfig, Config, ModelConfig, SourceConfig
+from monitor.config_oncall import alerts_of, routing_of
 from monitor.delivery import Channel, Channels, deliver_due
 from monitor.errors import InputError, KedgeError, NotAllowedError, did_you_mean
 from monitor.ingest import Ingest, ModelIngest
@@ -292,6 +291,7 @@ class Service:
             for model in config.models:
                 register_model(session, model, self.clock.now())
         self.config, self.channels = config, channels
+        self.runner.alerts = self.reader.alerts = alerts_of(config)
         self.references_changed()
         log.info("config.reloaded", models=len(config.models), channels=len(config.channels))
 
@@ -312,19 +312,18 @@ class Service:
         )
         return ModelIngest(section.lateness, sampling)
 
-    def channels_of(self, message: Message) -> Sequence[str]:
-        """The channels that hear of a message, by its tier."""
-        wanted = [c.name for c in self.config.channels if message.tier.value in c.tiers]
-        return channels_for(message, (), wanted) if message.tier is not Tier.LOG else ()
+    def routing(self) -> RoutingTable:
+        """Which channels hear of what, under the configuration in force."""
+        return routing_of(self.config)
 
     def _runner(self) -> Runner:
         return Runner(
             database=self.database,
             settings_of=self.settings_of,
             schema_of=self.schemas.schema_of,
-            channels_of=self.channels_of,
+            routing=self.routing,
             clock=self.clock,
-            alerts=AlertSettings(public_url=self.config.service.base_url),
+            alerts=alerts_of(self.config),
         )
 
 

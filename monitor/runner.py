@@ -13,7 +13,8 @@ from itertools import islice
 import structlog
 from sqlalchemy.orm import Session
 
-from alerts.records import Incident, Message
+from alerts.records import Incident
+from alerts.routing import RoutingTable
 from alerts.settings import AlertSettings
 from detectors.profile import Profile
 from detectors.records import (
@@ -28,6 +29,7 @@ from detectors.records import (
 )
 from detectors.summary import TickSummary
 from monitor.clock import Clock
+from monitor.dispatch import post
 from monitor.judgement import Ledger, Step, current_verdict, judge
 from monitor.pipeline import ClockName, add_cohort, evaluate, open_progress
 from monitor.progress import Progress
@@ -50,7 +52,6 @@ from storage.incidents import (
     open_incidents,
     save_incidents,
 )
-from storage.outbox import enqueue
 from storage.references import (
     Role,
     active_reference,
@@ -88,7 +89,7 @@ class Runner:
     database: Database
     settings_of: Callable[[str], Settings]
     schema_of: Callable[[str], Schema | None]
-    channels_of: Callable[[Message], Sequence[str]]
+    routing: Callable[[], RoutingTable]
     clock: Clock
     alerts: AlertSettings = field(default_factory=AlertSettings)
     _held: dict[Deployment, _Loaded] = field(default_factory=dict)
@@ -340,7 +341,7 @@ class Runner:
                 for request in step.requests:
                     add_request(session, request)
                 for message in step.messages:
-                    enqueue(session, message, self.channels_of(message), now)
+                    post(session, message, self.routing(), now)
             set_evaluated(
                 session,
                 deployment,

@@ -77,7 +77,7 @@ def build_app(service: Service) -> FastAPI:
         report_of=lambda deployment, days: service.report(deployment, days=days),
         flush=service.flush,
         ready=service.ready,
-        channels_of=service.channels_of,
+        routing=service.routing,
         metrics=service.metrics,
     )
     return create_app(context)

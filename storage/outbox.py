@@ -7,7 +7,7 @@ process that dies in between leaves a claim that runs out, and another sends aga
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -53,10 +53,18 @@ class Waiting:
     last_error: str
 
 
-def enqueue(session: Session, message: Message, channels: Iterable[str], now: datetime) -> bool:
+def enqueue(
+    session: Session,
+    message: Message,
+    channels: Iterable[str],
+    now: datetime,
+    *,
+    not_before: Mapping[str, datetime] | None = None,
+) -> bool:
     """Put a message on its way to channels; False, and nothing changed, if it was before.
 
-    One that no channel wants is kept for the record.
+    One that no channel wants is kept for the record. A channel in `not_before` is not told
+    earlier than that.
     """
     insert = insert_into(session, MessageRow).values(
         id=message.id,
@@ -78,7 +86,7 @@ def enqueue(session: Session, message: Message, channels: Iterable[str], now: da
                 message_id=message.id,
                 channel=channel,
                 attempts=0,
-                due_at=now,
+                due_at=(not_before or {}).get(channel, now),
                 epoch=0,
                 last_error="",
             )

@@ -23,6 +23,7 @@ from monitor.config import (
     load_config,
     parse_config,
 )
+from monitor.config_oncall import IncidentsConfig, QuietHoursConfig, RouteConfig
 from tests.sources import ROOT
 
 DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -33,6 +34,9 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "detectors": DetectorConfig,
     "channels": ChannelConfig,
     "sources": SourceConfig,
+    "routes": RouteConfig,
+    "quiet_hours": QuietHoursConfig,
+    "incidents": IncidentsConfig,
 }
 
 
@@ -178,8 +182,9 @@ def keys_in(section: str, tables: list[dict[str, Any]]) -> Iterator[tuple[str, s
     for table in tables:
         for key, value in table.items():
             yield section, key
-            if key in SECTIONS and isinstance(value, list):
-                yield from keys_in(key, value)
+            nested = value if isinstance(value, list) else [value]
+            if key in SECTIONS and all(isinstance(part, dict) for part in nested):
+                yield from keys_in(key, nested)
 
 
 def test_the_example_is_a_sound_configuration() -> None:
@@ -193,6 +198,7 @@ def test_the_example_names_every_key_there_is_and_no_other() -> None:
     given = set(keys_in("service", [raw["service"]]))
     given |= set(keys_in("models", list(raw["models"].values())))
     given |= set(keys_in("channels", raw["channels"])) | set(keys_in("sources", raw["sources"]))
+    given |= set(keys_in("routes", raw["routes"])) | set(keys_in("incidents", [raw["incidents"]]))
     known = {(name, key) for name, model in SECTIONS.items() for key in model.model_fields}
     assert given == known
     assert set(raw) == set(Config.model_fields)
@@ -202,6 +208,7 @@ def test_every_commented_setting_of_the_example_would_be_accepted() -> None:
     """And those of the service and of a model that has a default say which it is."""
     config = parse_config(tomllib.loads(uncommented()), source="example")
     assert config.service == ServiceConfig()
+    assert config.incidents == IncidentsConfig()
     said, default = config.models["delays"], ModelConfig()
     optional = {"label_delay", "review", "holidays", "slices", "source_domain", "detectors"}
     for key in set(ModelConfig.model_fields) - optional:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fastapi import APIRouter
 
-from alerts.records import Message
+from alerts.routing import RoutingTable
 from alerts.settings import AlertSettings
 from detectors.records import Deployment
 from monitor.clock import Clock
 from monitor.config import Config
+from monitor.config_oncall import alerts_of
 from storage.engine import Database
 
 
@@ -31,7 +32,8 @@ class ApiContext:
     `config` returns the snapshot in force now. `report_of` builds a kedge.report/1 over the last
     `days` of event time (None: the default window) and raises a KedgeError in words where it
     cannot. `flush` closes every tick of a model and says what that brought. `ready` maps what
-    was looked at to "" or to what is wrong with it. `channels_of` names who gets a message.
+    was looked at to "" or to what is wrong with it. `routing` is the table that
+    says who gets a message.
     """
 
     database: Database
@@ -41,10 +43,10 @@ class ApiContext:
     report_of: Callable[[Deployment, int | None], dict[str, Any]]
     flush: Callable[[str], Mapping[str, int]]
     ready: Callable[[], Mapping[str, str]]
-    channels_of: Callable[[Message], Sequence[str]]
+    routing: Callable[[], RoutingTable]
     metrics: Exposition
 
     @property
     def alerts(self) -> AlertSettings:
         """How messages about a person's work on an incident are written."""
-        return AlertSettings(public_url=self.config().service.base_url)
+        return alerts_of(self.config())

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import structlog
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 from sqlalchemy.orm import Session
 
 from alerts.closing import acknowledge, resolve_by_person
@@ -22,15 +22,17 @@ from alerts.plain import name, plain
 from alerts.records import Change, Decision, Incident, Reason, RequestStatus
 from detectors.records import to_datetime
 from monitor.api import shapes
+from monitor.api.author import author_of
 from monitor.api.context import ApiContext
 from monitor.api.errors import RequestRefusedError
 from monitor.api.forms import request_json
 from monitor.api.look_up import find_model, unknown
 from monitor.api.problems import CONFLICT, PROBLEMS
+from monitor.dispatch import post
 from monitor.reports.forms import incident_json, iso
 from storage.deployments import get_deployment
 from storage.incidents import UnknownIncidentError, get_incident, list_incidents, save_incidents
-from storage.outbox import enqueue, get_message, replay_dead
+from storage.outbox import get_message, replay_dead
 from storage.retraining import UnknownRequestError, change_status, list_requests
 
 log = structlog.get_logger(__name__)
@@ -52,36 +54,39 @@ def _incidents(router: APIRouter, context: ApiContext) -> None:
     @router.post(
         "/incidents/{incident_id}/ack", response_model=shapes.IncidentDone, tags=["incidents"]
     )
-    def ack(incident_id: Id, deed: shapes.Deed) -> dict[str, Any]:
+    def ack(request: Request, incident_id: Id, deed: shapes.Deed) -> dict[str, Any]:
         """Take an incident: reminders stop. A second time changes nothing."""
+        by = author_of(request, deed.by)
         return work(
             context,
             incident_id,
-            lambda incident, at: _with_note(acknowledge(incident, by=deed.by, now=at), deed.note),
+            lambda incident, at: _with_note(acknowledge(incident, by=by, now=at), deed.note),
         )
 
     @router.post(
         "/incidents/{incident_id}/resolve", response_model=shapes.IncidentDone, tags=["incidents"]
     )
-    def resolve(incident_id: Id, deed: shapes.Deed) -> dict[str, Any]:
+    def resolve(request: Request, incident_id: Id, deed: shapes.Deed) -> dict[str, Any]:
         """Close an incident and tell its channels; alarms that go on will open it again."""
+        by = author_of(request, deed.by)
         return work(
             context,
             incident_id,
             lambda incident, at: resolve_by_person(
-                incident, by=deed.by, now=at, note=deed.note, settings=context.alerts
+                incident, by=by, now=at, note=deed.note, settings=context.alerts
             ),
         )
 
     @router.post(
         "/incidents/{incident_id}/feedback", response_model=shapes.IncidentDone, tags=["incidents"]
     )
-    def feedback(incident_id: Id, deed: shapes.Feedback) -> dict[str, Any]:
+    def feedback(request: Request, incident_id: Id, deed: shapes.Feedback) -> dict[str, Any]:
         """Write down what was found out, while the incident is open or after."""
         words = ": ".join(part for part in (deed.verdict or "", plain(deed.note, 1_000)) if part)
         if not words:
             raise RequestRefusedError(422, "feedback without words", "give a verdict or a note")
-        return work(context, incident_id, lambda incident, at: _noted(incident, deed.by, words, at))
+        by = author_of(request, deed.by)
+        return work(context, incident_id, lambda incident, at: _noted(incident, by, words, at))
 
 
 def work(context: ApiContext, incident_id: str, do: Do) -> dict[str, Any]:
@@ -97,7 +102,7 @@ def work(context: ApiContext, incident_id: str, do: Do) -> dict[str, Any]:
         changed = [_stamped(after, wall) for after in decision.incidents]
         save_incidents(session, changed)
         for message in decision.messages:
-            enqueue(session, message, context.channels_of(message), wall)
+            post(session, message, context.routing(), wall)
     outcome = decision.reasons[0].code
     log.info("incident.worked_on", incident=incident_id, outcome=outcome)
     return {**incident_json(changed[0] if changed else incident), "outcome": outcome}
@@ -134,14 +139,16 @@ def _noted(incident: Incident, by: str, words: str, at: datetime) -> Decision:
 
 
 def _requests(router: APIRouter, context: ApiContext) -> None:
-    def step(request_id: str, status: RequestStatus, deed: shapes.Deed) -> dict[str, Any]:
+    def step(
+        request: Request, request_id: str, status: RequestStatus, deed: shapes.Deed
+    ) -> dict[str, Any]:
         with context.database.write() as session:
             try:
                 after = change_status(
                     session,
                     request_id,
                     status,
-                    by=name(deed.by),
+                    by=author_of(request, deed.by),
                     now=context.clock.now(),
                     words=plain(deed.note, 1_000),
                 )
@@ -154,19 +161,19 @@ def _requests(router: APIRouter, context: ApiContext) -> None:
     path = "/retraining-requests/{request_id}"
 
     @router.post(f"{path}/approve", response_model=shapes.RequestShape, tags=["retraining"])
-    def approve(request_id: Id, deed: shapes.Deed) -> dict[str, Any]:
+    def approve(request: Request, request_id: Id, deed: shapes.Deed) -> dict[str, Any]:
         """Let a request go ahead."""
-        return step(request_id, RequestStatus.APPROVED, deed)
+        return step(request, request_id, RequestStatus.APPROVED, deed)
 
     @router.post(f"{path}/reject", response_model=shapes.RequestShape, tags=["retraining"])
-    def reject(request_id: Id, deed: shapes.Deed) -> dict[str, Any]:
+    def reject(request: Request, request_id: Id, deed: shapes.Deed) -> dict[str, Any]:
         """Turn a request down."""
-        return step(request_id, RequestStatus.REJECTED, deed)
+        return step(request, request_id, RequestStatus.REJECTED, deed)
 
     @router.post(f"{path}/complete", response_model=shapes.RequestShape, tags=["retraining"])
-    def complete(request_id: Id, deed: shapes.Deed) -> dict[str, Any]:
+    def complete(request: Request, request_id: Id, deed: shapes.Deed) -> dict[str, Any]:
         """Say that what was asked for has been done."""
-        return step(request_id, RequestStatus.COMPLETED, deed)
+        return step(request, request_id, RequestStatus.COMPLETED, deed)
 
 
 def _service(router: APIRouter, context: ApiContext) -> None:

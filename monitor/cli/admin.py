@@ -9,9 +9,16 @@ _CONFIG = click.option("--config", "config_path", metavar="FILE", help="Default:
 
 @click.command("check-config")
 @_CONFIG
-def check_config(config_path: str | None) -> None:
+@click.option("--explain", metavar="MODEL/DOMAIN", help="Say who would hear of it, and why.")
+@click.option("--severity", type=click.Choice(["low", "medium", "high", "critical"]))
+@click.option("--tier", type=click.Choice(["page", "ticket"]), default="page", show_default=True)
+@click.option("--type", "kind", default="incident.opened", show_default=True)
+def check_config(
+    config_path: str | None, explain: str | None, severity: str | None, tier: str, kind: str
+) -> None:
     """Validate a configuration and say what it means. Touches nothing."""
     from monitor.config import load_config
+    from monitor.config_oncall import explain_route
     from monitor.daemon import open_channels, refuse_open_door
     from storage.engine import parse_url
 
@@ -26,6 +33,14 @@ def check_config(config_path: str | None) -> None:
         click.echo(f"channel {channel.name}: {channel.kind}, {' and '.join(channel.tiers)}")
     for source in config.sources:
         click.echo(f"source {source.name}: {source.kind} of {source.rows} for {source.model}")
+    for number, route in enumerate(config.routes, start=1):
+        goes = ", ".join(route.channels) or "nobody"
+        click.echo(f"route {route.name or number}: to {goes}")
+    if explain is not None:
+        from monitor.clock import SystemClock
+
+        for line in explain_route(config, explain, tier, severity, kind, SystemClock().now()):
+            click.echo(line)
     click.echo("fine")
 
 

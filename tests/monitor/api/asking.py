@@ -30,6 +30,7 @@ from alerts.records import (
     message_id,
     request_id,
 )
+from alerts.routing import RoutingTable
 from detectors.records import (
     HOUR_US,
     Action,
@@ -127,7 +128,7 @@ def world(folder: Path, config: Config | None = None, **models: Schema | None) -
             report_of=report_of,
             flush=flush,
             ready=lambda: wrong,
-            channels_of=lambda _: ("ops",),
+            routing=lambda: RoutingTable(default={Tier.PAGE: ("ops",), Tier.TICKET: ("ops",)}),
             metrics=Metrics(database, clock, lambda: snapshot, lambda: ingest.stats),
         )
         app = create_app(context)
