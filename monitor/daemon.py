@@ -46,6 +46,7 @@ from storage.deployments import (
 from storage.engine import Database, open_database, sqlite_version, sqlite_warning
 from storage.migrations import current_revision, head_revision, upgrade
 from storage.outbox import oldest_unsent_age
+from storage.partitions import make_partitions
 from storage.retention import Pruned, prune
 
 log = structlog.get_logger()
@@ -182,12 +183,14 @@ class Service:
                 self.metrics.delivered(outcome.value, attempts)
 
     def keep_house(self) -> None:
-        """Delete rows older than the retention period."""
+        """Make partitions ahead and delete rows older than the retention period."""
+        make_partitions(self.database, self.clock.now())
         pruned = prune(
             self.database,
             now=self.clock.now(),
             raw=timedelta(microseconds=self.config.service.retention),
             history=KEPT_HISTORY,
+            exact=False,
         )
         if pruned != Pruned():
             self.ingest.forget()

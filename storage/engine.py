@@ -180,6 +180,9 @@ def _sqlite(url: URL, *, writes: bool) -> Engine:
         # The driver would open transactions by itself, deferred; we say BEGIN below.
         connection.isolation_level = None
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        if connection.execute("PRAGMA page_count").fetchone()[0] == 0:
+            # Only a new file can be told that it will give back what retention frees.
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")

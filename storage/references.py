@@ -10,6 +10,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from detectors.records import Deployment, Schema, Window, concat_windows
+from storage.changes import REFERENCES, note_changes
 from storage.deployments import lock_model
 from storage.engine import insert_into
 from storage.schemas import schema_from_json, schema_to_json
@@ -155,6 +156,7 @@ def promote(session: Session, reference_id: int, now: datetime) -> Reference:
     row.status = ReferenceStatus.ACTIVE
     row.activated_at = now
     row.retired_at = None
+    note_changes(session, [REFERENCES])
     session.flush()
     return _reference(row)
 

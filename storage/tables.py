@@ -84,7 +84,10 @@ class DeploymentRow(Base):
 
 
 class SegmentRow(Base):
-    """One accepted batch of events. `on_time_since_us` leaves late rows out; None: all late."""
+    """One accepted batch of events. `on_time_since_us` leaves late rows out; None: all late.
+
+    On PostgreSQL a table partitioned by the week of `received_at`; see `partitions`.
+    """
 
     __tablename__ = "segments"
     __table_args__ = (
@@ -399,3 +402,24 @@ class SourceRow(Base):
     epoch: Mapped[int]
     position: Mapped[Any] = mapped_column(Json)
     updated_at: Mapped[datetime]
+
+
+class LeaseRow(Base):
+    """Who does a job now. `epoch` counts who took it; `done` is a change number it has seen."""
+
+    __tablename__ = "job_leases"
+
+    job: Mapped[str] = mapped_column(primary_key=True)
+    holder: Mapped[str]
+    epoch: Mapped[int]
+    held_until: Mapped[datetime | None]
+    done: Mapped[int]
+
+
+class ChangeRow(Base):
+    """How often something changed that other processes want to hear of."""
+
+    __tablename__ = "changes"
+
+    topic: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int]

@@ -131,9 +131,12 @@ def _trouble_with_the_database(error: Exception) -> str | None:
     from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
     from storage.engine import DatabaseUrlError
+    from storage.migrations import NewerDatabaseError
 
     if isinstance(error, DatabaseUrlError):
         return f"service.database: {error}"
+    if isinstance(error, NewerDatabaseError):
+        return str(error)
     if not isinstance(error, SQLAlchemyError):
         return None
     cause = error.orig if isinstance(error, DBAPIError) else error

@@ -1,7 +1,7 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from alerts.records import Outcome
 from detectors.records import DAY_US
@@ -167,3 +167,18 @@ def test_counts_of_rejections_go_with_history(database: Database, age: int, left
     assert pruned == Pruned(rejections=1 - left)
     with database.read() as session:
         assert len(list_rejections(session, "credit")) == left
+
+
+def test_a_sqlite_file_gives_back_what_was_pruned(sqlite: Database) -> None:
+    identity = known_model(sqlite)
+    for day in range(10):
+        rows = list(range(day * DAY_US, day * DAY_US + 4_000))
+        send(identity, events(rows), ids(*range(day * 4_000, day * 4_000 + 4_000)))
+
+    def pages() -> int:
+        with sqlite.read() as session:
+            return int(session.scalar(text("PRAGMA page_count")) or 0)
+
+    before = pages()
+    prune(sqlite, now=START + 10 * DAY, raw=DAY, history=WEEK)
+    assert pages() < before / 2
