@@ -35,6 +35,16 @@ class Task(StrEnum):
     REGRESSION = "regression"
 
 
+class Design(StrEnum):
+    """How the baseline's loss becomes known beside the transferred model's."""
+
+    SHADOW = "shadow"
+    AB = "ab"
+    INTERLEAVED = "interleaved"
+    TRAINED = "trained"
+    NONE = "none"
+
+
 class Kind(StrEnum):
     """What a feature column holds."""
 
@@ -159,6 +169,8 @@ class Window:
     """Rows as columns. Every array is (n,); `embedding` is (n, d); None means not recorded.
 
     `weight` is 1 / inclusion probability. `label` is NaN where no label has come.
+    `contrast` (n, 2) holds loss difference and baseline loss where a design other than paired
+    scores gives them; it is made when rows are judged and never stored.
     For a binary task `score` is P(label = 1); for regression it is the predicted value;
     for multiclass it is the probability of the predicted class (top-label) and `prediction`
     holds that class, `label` being 1 where the predicted class was right.
@@ -179,6 +191,7 @@ class Window:
     arm: Categories | None = None
     cluster: Categories | None = None
     embedding: NDArray[np.float32] | None = None
+    contrast: FloatArray | None = None
 
     def take(self, rows: IntArray | BoolArray | slice) -> Window:
         """The rows at an index, mask or slice, in that order."""
@@ -206,6 +219,7 @@ class Window:
             arm=pick_codes(self.arm),
             cluster=pick_codes(self.cluster),
             embedding=pick(self.embedding),
+            contrast=pick(self.contrast),
         )
 
     def weights(self) -> FloatArray:
@@ -263,6 +277,7 @@ def concat_windows(parts: Iterable[Window]) -> Window:
     }
     weighted = any(window.weight is not None for window in filled)
     embeddings = [window.embedding for window in filled if window.embedding is not None]
+    contrasts = [window.contrast for window in filled if window.contrast is not None]
     return Window(
         rows=total,
         ts_us=ints([window.ts_us for window in filled]),
@@ -279,6 +294,7 @@ def concat_windows(parts: Iterable[Window]) -> Window:
         arm=codes([window.arm for window in filled]),
         cluster=codes([window.cluster for window in filled]),
         embedding=np.concatenate(embeddings) if len(embeddings) == len(filled) else None,
+        contrast=np.concatenate(contrasts) if len(contrasts) == len(filled) else None,
     )
 
 
@@ -306,6 +322,30 @@ class NamedDetector:
 
 
 @dataclass(frozen=True, slots=True)
+class BaselinePlan:
+    """Where the baseline comes from, and when it is too weak to compare with.
+
+    `design` None: shadow where baseline scores are recorded. `treated` and `control` name the arms
+    of the transferred model and of the baseline; the chance of the first is `share`, or what the
+    numeric column `propensity` says of each row. A baseline trained on fewer than `least_rows`
+    rows or older than `max_age_us` decides nothing. `seed`, `most_rows`, `fit_seconds` and
+    `fit_mebibytes` are for the one Kedge trains itself.
+    """
+
+    design: Design | None = None
+    treated: str = "transfer"
+    control: str = "baseline"
+    share: float = 0.5
+    propensity: str = ""
+    least_rows: int = 500
+    max_age_us: int = 365 * DAY_US
+    seed: int = 0
+    most_rows: int = 20_000
+    fit_seconds: int = 120
+    fit_mebibytes: int = 2_048
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """How one model's deployments are judged. `tick_us` None lets the back-test choose.
 
@@ -324,6 +364,7 @@ class Settings:
     alpha: float = 0.04
     holidays: str | None = None
     named: tuple[NamedDetector, ...] = ()
+    baseline: BaselinePlan = BaselinePlan()
 
 
 @dataclass(frozen=True, slots=True)
@@ -427,7 +468,9 @@ class TransferVerdict:
     `difference` is mean loss(transferred) - mean loss(baseline): below 0 helps. `ci` is the
     anytime-valid interval, None bounds are infinite. `margin` is absolute, in loss units.
     `bound` is what a planned review says of the difference: at least (hurts) or at most (helps)
-    this, at the error it may spend so far; None where no review spoke.
+    this, at the error it may spend so far; None where no review spoke. `se` is the standard
+    error of the difference, `minimum_detectable` the harm (loss units) that would have been called
+    by now with power .8. `left_out` counts rows that the baseline was trained on.
     """
 
     state: TransferState
@@ -444,6 +487,11 @@ class TransferVerdict:
     words: str = ""
     slices: tuple[tuple[str, TransferVerdict], ...] = ()
     bound: float | None = None
+    se: float | None = None
+    minimum_detectable: float | None = None
+    design: Design = Design.SHADOW
+    caveat: str = ""
+    left_out: int = 0
 
 
 def to_datetime(instant_us: int) -> datetime:

@@ -49,7 +49,7 @@ class Sum(IntEnum):
     RESIDUAL = 17  # Σω(y - r)
     INFORMATION = 18  # Σω r(1 - r)
     INFORMATION2 = 19  # Σω² r(1 - r)
-    PAIRED_ROWS = 20  # rows with label, score and baseline score, unweighted
+    PAIRED_ROWS = 20  # rows with label, score and baseline score (or a contrast), unweighted
     PAIRED = 21  # Σω of them
     PAIRED2 = 22  # Σω²
     DIFFERENCE = 23  # Σωd, d = loss(transferred) - loss(baseline)
@@ -184,11 +184,15 @@ def _label_parts(window: Window, ruler: Ruler, rows: Any) -> FloatArray:
     put(Sum.RESIDUAL, weight * residual, judged)
     put(Sum.INFORMATION, weight * information, judged)
     put(Sum.INFORMATION2, weight * weight * information, judged)
-    if window.baseline_score is None:
+    if window.contrast is not None:
+        difference, baseline = window.contrast[rows, 0], window.contrast[rows, 1]
+        paired = np.isfinite(difference) & np.isfinite(baseline)
+    elif window.baseline_score is not None:
+        baseline = losses(ruler.task, window.baseline_score[rows], label)
+        paired = judged & ~np.isnan(baseline)
+        difference = loss - baseline
+    else:
         return parts
-    baseline = losses(ruler.task, window.baseline_score[rows], label)
-    paired = judged & ~np.isnan(baseline)
-    difference = loss - baseline
     put(Sum.PAIRED_ROWS, 1.0, paired)
     put(Sum.PAIRED, weight, paired)
     put(Sum.PAIRED2, weight * weight, paired)

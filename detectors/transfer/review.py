@@ -47,14 +47,19 @@ class Look:
     early: TransferState
     freedom: int = 1
 
-    def bound_of(self, state: TransferState) -> float | None:
-        """The one-sided bound of the mean on the side of `state`, at this look's own error."""
+    @property
+    def reach(self) -> float | None:
+        """How far beyond the margin the mean must lie to be called at this look."""
         from scipy.special import ndtr, stdtrit
 
         share = float(ndtr(-self.bound))
-        if state not in (TransferState.HURTS, TransferState.HELPS) or share <= 0.0:
+        return -float(stdtrit(self.freedom, share)) * self.se if share > 0.0 else None
+
+    def bound_of(self, state: TransferState) -> float | None:
+        """The one-sided bound of the mean on the side of `state`, at this look's own error."""
+        reach = self.reach
+        if state not in (TransferState.HURTS, TransferState.HELPS) or reach is None:
             return None
-        reach = -float(stdtrit(self.freedom, share)) * self.se
         return self.mean - reach if state is TransferState.HURTS else self.mean + reach
 
 

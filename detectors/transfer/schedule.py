@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,12 +16,18 @@ LOOKS = 26
 
 @dataclass(frozen=True, slots=True)
 class ReviewWord:
-    """The word that stands now, whether it is provisional, and when it was first said."""
+    """The word that stands now, whether it is provisional, and when it was first said.
+
+    `se` and `reach` are of the last look: the mean's error, and how far beyond the margin it had
+    to lie.
+    """
 
     state: TransferState
     so_far: bool
     decided_us: int | None
     bound: float | None = None
+    se: float | None = None
+    reach: float | None = None
 
 
 def review_word(
@@ -56,6 +62,7 @@ def review_word(
             period[period == period[-1]] -= 1
     standing = ReviewWord(TransferState.UNDETERMINED, so_far=not ended, decided_us=None)
     latest = int(period[-1]) if len(period) else 0
+    seen: tuple[float | None, float | None] = (None, None)
     for index in np.unique(period):
         inside = np.flatnonzero(period == index)
         closed = ended or index < latest
@@ -69,6 +76,8 @@ def review_word(
             task=task,
             settings=settings,
         )
+        if review.looks:
+            seen = review.looks[-1].se, review.looks[-1].reach
         decided_us = None
         if review.state is standing.state:
             decided_us = standing.decided_us
@@ -79,7 +88,7 @@ def review_word(
             crossed = [look for look in review.looks if look.crossed is review.state]
             bound = crossed[-1].bound_of(review.state) if crossed else None
             standing = ReviewWord(review.state, so_far=not held, decided_us=decided_us, bound=bound)
-    return standing
+    return replace(standing, se=seen[0], reach=seen[1])
 
 
 def _run(

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from detectors.records import Settings, Task, TransferVerdict, Window
-from detectors.transfer.loss import LOSS_NAME
+from detectors.records import Design, Settings, Task, TransferVerdict, Window
+from detectors.transfer.designs import CAVEAT, loss_name
+from detectors.transfer.power import minimum_detectable
 from detectors.transfer.sums import minority_mask, paired_rows
 from detectors.transfer.verdict import (
     NEUTRAL_SHARE,
@@ -33,6 +34,7 @@ def single_look_verdict(
     or 20 labels of the rarer class there is no interval: loss differences of rare labels
     are too skewed for one.
     """
+    design = settings.baseline.design or Design.SHADOW
     paired = paired_rows(window, task=task)
     if paired is None:
         return not_monitored(task)
@@ -59,12 +61,16 @@ def single_look_verdict(
     if task is not Task.REGRESSION:
         enough = enough and minority >= FEWEST_MINORITY
     ci: tuple[float | None, float | None] = (None, None)
+    error: float | None = None
+    harm: float | None = None
     if enough:
         from scipy.special import stdtrit
 
         se = np.sqrt(spread * (1.0 + 1.0 / freedom)) / total
         half = float(stdtrit(freedom, 1.0 - settings.alpha) * se)
         ci = (mean - half, mean + half)
+        error = float(se)
+        harm = minimum_detectable(reach=half, se=error, margin=margin)
     state = word_of(*ci, baseline_loss, margin)
     gap = max(abs(mean) - margin, NEUTRAL_SHARE * baseline_loss - abs(mean))
     needed = None
@@ -75,7 +81,7 @@ def single_look_verdict(
         needed = max(int(np.ceil(max(by_spread, floor) - len(weight))), 1)
     verdict = TransferVerdict(
         state=state,
-        loss=LOSS_NAME[task],
+        loss=loss_name(task, design),
         difference=mean,
         ci=ci,
         rows=len(weight),
@@ -83,5 +89,9 @@ def single_look_verdict(
         rows_needed=needed,
         method="single look",
         baseline_loss=baseline_loss,
+        se=error,
+        minimum_detectable=harm,
+        design=design,
+        caveat=CAVEAT[design],
     )
     return replace(verdict, words=words_for(verdict, note=NOTE))

@@ -88,7 +88,12 @@ class PairedRows:
 
 
 def paired_rows(window: Window, *, task: Task) -> PairedRows | None:
-    """Both losses on the same rows; None where no baseline is recorded at all."""
+    """Both losses on the same rows; None where no baseline is recorded at all.
+
+    Where the design makes a contrast instead of a second score, that is read.
+    """
+    if window.contrast is not None:
+        return _contrasted(window, window.contrast)
     if window.baseline_score is None or not np.isfinite(window.baseline_score).any():
         return None
     nothing = np.full(window.rows, np.nan)
@@ -100,6 +105,14 @@ def paired_rows(window: Window, *, task: Task) -> PairedRows | None:
     baseline = loss_of(task, window.baseline_score[index], label[index])
     transferred = loss_of(task, score[index], label[index])
     return PairedRows(index, transferred - baseline, baseline, weight[index], label[index])
+
+
+def _contrasted(window: Window, contrast: FloatArray) -> PairedRows:
+    label = np.full(window.rows, np.nan) if window.label is None else window.label
+    weight = window.weights()
+    usable = np.isfinite(contrast).all(axis=1) & np.isfinite(label) & (weight > 0.0)
+    index = np.flatnonzero(usable & np.isfinite(weight))
+    return PairedRows(index, contrast[index, 0], contrast[index, 1], weight[index], label[index])
 
 
 def minority_mask(label: FloatArray, weight: FloatArray, *, task: Task) -> BoolArray:

@@ -12,6 +12,7 @@ import numpy as np
 
 from detectors.records import (
     DAY_US,
+    Design,
     FloatArray,
     IntArray,
     Settings,
@@ -20,9 +21,12 @@ from detectors.records import (
     TransferVerdict,
     to_datetime,
 )
+from detectors.transfer.betting import log_capital_of_counts
+from detectors.transfer.designs import CAVEAT, loss_name
 from detectors.transfer.interval import Interval, tick_t_path
-from detectors.transfer.loss import LOSS_NAME
 from detectors.transfer.merging import Merged, base_spacing, merge_ticks
+from detectors.transfer.power import minimum_detectable
+from detectors.transfer.review import robust_mean
 from detectors.transfer.schedule import review_word
 from detectors.transfer.sums import TransferSums
 from detectors.transfer.wording import words_for
@@ -138,6 +142,7 @@ def transfer_verdict(
     `ended` says that no later cohort will come: the end of a replayed log is its last review.
     With ticks of rows instead of time (`settings.tick_rows`) a tick stands for a day.
     """
+    design = settings.baseline.design or Design.SHADOW
     if sums is None:
         return not_monitored(task)
     sums = sums.filled()
@@ -161,13 +166,22 @@ def transfer_verdict(
             state, decided_us, bound = review.state, review.decided_us, review.bound
         elif state is not TransferState.NEUTRAL:
             state, decided_us = TransferState.UNDETERMINED, None
+    if design is Design.INTERLEAVED:
+        method, so_far, bound = "betting", False, None
+        word, bet_us = bet_word(sums, settings)
+        if word is not TransferState.UNDETERMINED or state is not TransferState.NEUTRAL:
+            state, decided_us = word, bet_us
     difference = float(sums.difference.sum()) / rows if shown.lower is None else shown.mean
+    se = standard_error(sums, merged)
+    reach = shown.half_width
+    if review is not None and review.reach is not None:
+        se, reach = review.se, review.reach
     needed = None
     if state is TransferState.UNDETERMINED:
         needed = rows_needed(sums, merged, shown, margin=margin, baseline_loss=baseline_loss)
     verdict = TransferVerdict(
         state=state,
-        loss=LOSS_NAME[task],
+        loss=loss_name(task, design),
         difference=difference,
         ci=(shown.lower, shown.upper),
         rows=round(rows),
@@ -180,13 +194,53 @@ def transfer_verdict(
         else to_datetime(decided_us),
         baseline_loss=baseline_loss,
         bound=bound,
+        se=se,
+        minimum_detectable=None
+        if se is None or reach is None
+        else minimum_detectable(reach=reach, se=se, margin=margin),
+        design=design,
+        caveat=CAVEAT[design],
     )
     return replace(verdict, words=words_for(verdict, scope=scope, note=_note(verdict, merged)))
 
 
-def not_monitored(task: Task) -> TransferVerdict:
+def bet_word(sums: TransferSums, settings: Settings) -> tuple[TransferState, int | None]:
+    """What betting on the sign of the credits says now, and the end of the tick it first did.
+
+    A credit is +1 for the transferred model, so wins and losses follow from Σd and Σd².
+    """
+    lost = 0.5 * (sums.difference2 + sums.difference)
+    won = 0.5 * (sums.difference2 - sums.difference)
+    ties = sums.rows - won - lost
+    limit = np.log(1.0 / settings.alpha)
+    ends = np.append(sums.start_us[1:], sums.start_us[-1] + base_spacing(sums.start_us))
+    for state, ours, theirs in (
+        (TransferState.HURTS, lost, won),
+        (TransferState.HELPS, won, lost),
+    ):
+        capital = log_capital_of_counts(ours, theirs, ties, margin=settings.margin)
+        over = np.flatnonzero(capital >= limit)
+        if over.size:
+            return state, int(ends[over[0]])
+    return TransferState.UNDETERMINED, None
+
+
+def standard_error(sums: TransferSums, merged: Merged) -> float | None:
+    """Of the mean difference: from ticks where there are enough, else from rows alone."""
+    rows = float(sums.rows.sum())
+    run = merged.doubled(int(merged.factor[-1])) if len(merged.factor) else sums
+    if len(run.rows) >= FEWEST_TICKS:
+        return robust_mean(run.difference, run.rows)[1]
+    if rows < 2.0:
+        return None
+    mean = float(sums.difference.sum()) / rows
+    variance = max(float(sums.difference2.sum()) / rows - mean**2, 0.0)
+    return float(np.sqrt(variance / rows))
+
+
+def not_monitored(task: Task, design: Design = Design.SHADOW) -> TransferVerdict:
     verdict = TransferVerdict(
-        TransferState.NOT_MONITORED, LOSS_NAME[task], None, (None, None), 0, None
+        TransferState.NOT_MONITORED, loss_name(task, design), None, (None, None), 0, None
     )
     return replace(verdict, words=words_for(verdict))
 
@@ -195,13 +249,15 @@ def empty_verdict(task: Task, settings: Settings, scope: str = "") -> TransferVe
     """Baseline scores exist, labelled rows do not."""
     verdict = TransferVerdict(
         TransferState.UNDETERMINED,
-        LOSS_NAME[task],
+        loss_name(task, settings.baseline.design or Design.SHADOW),
         None,
         (None, None),
         0,
         None,
         method="tick-t" if settings.review_us is None else "planned review",
         so_far=settings.review_us is not None,
+        design=settings.baseline.design or Design.SHADOW,
+        caveat=CAVEAT[settings.baseline.design or Design.SHADOW],
     )
     return replace(verdict, words=words_for(verdict, scope=scope))
 

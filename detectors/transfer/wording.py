@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from detectors.records import TransferState, TransferVerdict
+from detectors.records import Design, TransferState, TransferVerdict
+from detectors.transfer.power import power_words
 
 NOT_MONITORED = (
     "not monitored: no baseline scores are recorded, so there is nothing to compare with"
 )
+
+
+AGAINST = {
+    Design.SHADOW: "the from-scratch baseline",
+    Design.AB: "the baseline's arm",
+    Design.INTERLEAVED: "the baseline",
+    Design.TRAINED: "the baseline Kedge trains",
+    Design.NONE: "the baseline",
+}
 
 
 def number(value: float) -> str:
@@ -52,6 +62,7 @@ def words_for(verdict: TransferVerdict, *, scope: str = "", note: str = "") -> s
     where = f" in {scope}" if scope else ""
     tail = f"; {note}" if note else ""
     state = verdict.state
+    against = AGAINST[verdict.design]
     if state is TransferState.NOT_MONITORED:
         return NOT_MONITORED
     if verdict.difference is None:
@@ -59,15 +70,21 @@ def words_for(verdict: TransferVerdict, *, scope: str = "", note: str = "") -> s
     so_far = " so far" if verdict.so_far else ""
     if state in (TransferState.HELPS, TransferState.HURTS):
         return (
-            f"{state.value}{so_far}{where}: {verdict.loss} is {_side(verdict.difference)} than the "
-            f"from-scratch baseline ({_review(verdict) or _interval(verdict)}){tail}"
+            f"{state.value}{so_far}{where}: {verdict.loss} is {_side(verdict.difference)} than "
+            f"{against} ({_review(verdict) or _interval(verdict)}){tail}"
         )
     if state is TransferState.NEUTRAL:
         return (
-            f"neutral{where}: {verdict.loss} is {_side(verdict.difference)}, within 5 % of the "
-            f"from-scratch baseline's ({_interval(verdict)}){tail}"
+            f"neutral{where}: {verdict.loss} is {_side(verdict.difference)}, within 5 % of "
+            f"{against}'s ({_interval(verdict)}){_power(verdict)}{tail}"
         )
-    return f"undetermined{so_far}{where} after {verdict.rows:,} rows: {_why_open(verdict)}{tail}"
+    open_words = f"{_why_open(verdict)}{_power(verdict)}"
+    return f"undetermined{so_far}{where} after {verdict.rows:,} rows: {open_words}{tail}"
+
+
+def _power(verdict: TransferVerdict) -> str:
+    said = power_words(verdict.minimum_detectable, verdict.baseline_loss)
+    return f"; it {said}" if said else ""
 
 
 def _why_open(verdict: TransferVerdict) -> str:

@@ -22,12 +22,17 @@ def verdict_json(verdict: TransferVerdict) -> dict[str, Any]:
         "rows": verdict.rows,
         "margin": finite(verdict.margin),
         "bound": finite(verdict.bound),
+        "se": finite(verdict.se),
+        "minimum_detectable": finite(verdict.minimum_detectable),
         "rows_needed": verdict.rows_needed,
         "baseline_loss": finite(verdict.baseline_loss),
         "method": verdict.method,
         "so_far": verdict.so_far,
         "decided_at": None if verdict.decided_at is None else iso(verdict.decided_at),
         "words": verdict.words,
+        "design": verdict.design.value,
+        "caveat": verdict.caveat,
+        "left_out": verdict.left_out,
         "slices": [{"name": name, **verdict_json(part)} for name, part in verdict.slices],
     }
 

@@ -1,0 +1,82 @@
+"""Further losses, for people who decide by another one than the verdict's.
+
+The verdict itself reads one loss a task (loss.py). These say whether another loss agrees. All
+return one loss a row, NaN where a score or label is missing; lower is better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from detectors.records import FloatArray, IntArray, Task
+from detectors.transfer.loss import CLIP, loss_of
+
+RowLoss = Callable[[FloatArray, FloatArray], FloatArray]
+
+
+def brier(score: FloatArray, label: FloatArray) -> FloatArray:
+    """(score - label)² of probabilities (n,) and labels 0 or 1; between 0 and 1."""
+    return np.asarray((score - label) ** 2, dtype=np.float64)
+
+
+def absolute(score: FloatArray, label: FloatArray) -> FloatArray:
+    """|score - label| in units of the label: best where the score is the median."""
+    return np.asarray(np.abs(score - label), dtype=np.float64)
+
+
+def pinball(score: FloatArray, label: FloatArray, quantile: float) -> FloatArray:
+    """The loss whose best score is a quantile of the label, after Koenker and Bassett (1978).
+
+    q (label - score) above the score, (1 - q) (score - label) below it. ValueError for a quantile
+    outside (0, 1).
+    """
+    if not 0.0 < quantile < 1.0:
+        msg = f"a quantile of {quantile:g}; it lies between 0 and 1, as in 0.9"
+        raise ValueError(msg)
+    gap = label - score
+    return np.asarray(np.maximum(quantile * gap, (quantile - 1.0) * gap), dtype=np.float64)
+
+
+def multiclass_log_loss(probabilities: FloatArray, classes: IntArray) -> FloatArray:
+    """-ln of the probability of the true class; probabilities (n, k), classes (n,) in 0…k-1.
+
+    Clipped at .01 and renormalised, as the binary loss is. A class of -1 is missing: NaN.
+    """
+    p = np.clip(probabilities, CLIP, None)
+    p = p / p.sum(axis=1, keepdims=True)
+    return _of_true(-np.log(p), classes)
+
+
+def multiclass_brier(probabilities: FloatArray, classes: IntArray) -> FloatArray:
+    """Σ_k (p_k - 1{k is true})²; probabilities (n, k), classes (n,), between 0 and 2."""
+    squares = (probabilities**2).sum(axis=1, keepdims=True)
+    return _of_true(squares - 2.0 * probabilities + 1.0, classes)
+
+
+def _of_true(table: FloatArray, classes: IntArray) -> FloatArray:
+    known = classes >= 0
+    picked = table[np.arange(len(classes)), np.where(known, classes, 0)]
+    return np.where(known, picked, np.nan)
+
+
+def losses_for(task: Task) -> Mapping[str, RowLoss]:
+    """The losses a report shows beside each other, the verdict's first."""
+
+    def primary(score: FloatArray, label: FloatArray) -> FloatArray:
+        return loss_of(task, score, label)
+
+    if task is Task.REGRESSION:
+        return MappingProxyType(
+            {
+                "squared error": primary,
+                "absolute error": absolute,
+                "pinball .1": lambda score, label: pinball(score, label, 0.1),
+                "pinball .9": lambda score, label: pinball(score, label, 0.9),
+            }
+        )
+    name = "log loss" if task is Task.BINARY else "top-label log loss"
+    second = "Brier score" if task is Task.BINARY else "top-label Brier score"
+    return MappingProxyType({name: primary, second: brier})
