@@ -1,12 +1,15 @@
-"""How fast events are acknowledged: a real daemon process, a client beside it, loopback.
+"""How fast events are acknowledged and judged: a real daemon, a client beside it, loopback.
 
-Every event has 46 columns (30 numbers with 2 % nulls, 15 categories, a score). A batch counts
-when its 202 has arrived, which is after its commit to SQLite with full sync. "to summaries"
-counts the time until every tick is summarised and judged as well. Each batch has fresh ids;
-bodies are made before the clock starts, and only their ids differ, so that the client's part is
-sending and waiting.
+Every event has 46 columns (30 numbers with 2 % nulls, 15 categories, a score); five domains. A
+batch counts when its 202 has arrived, which is after its commit to SQLite with full sync. A batch
+spans one minute of event time and the next one the next minute, so that ticks of an hour close,
+are summarised and judged all the while; "to summaries" counts the time until the last one is.
+Bodies are made before the clock starts, and only their ids and minutes differ, so that the
+client's part is sending and waiting. With `--rate` batches leave on a schedule, whether or not
+earlier ones were answered, and a wait counts from the moment the batch was due.
 
     python -m benchmarks.ingest --seconds 20
+    python -m benchmarks.ingest --seconds 600 --rate 25000 --only json
 """
 
 from __future__ import annotations
@@ -33,6 +36,8 @@ NUMERIC = tuple(f"num_{i:02d}" for i in range(30))
 CATEGORICAL = tuple(f"cat_{i:02d}" for i in range(15))
 MODEL = "bench"
 START = datetime(2026, 1, 1, tzinfo=UTC)
+BETWEEN = b'%s","ts":"%s'
+"""What stands between the row's part of an id and the seconds of its time."""
 
 
 def serve(port: int, folder: str, rows: int) -> None:
@@ -59,11 +64,23 @@ def serve(port: int, folder: str, rows: int) -> None:
     )
     service = Service(config, SystemClock())
     sent = pa.Table.from_batches([table(rows)] * (20_000 // rows)).drop_columns(["id"])
-    yesterday = pc.subtract(sent.column("ts"), timedelta(days=1))
-    sent = sent.set_column(sent.schema.get_field_index("ts"), "ts", yesterday)
+    first_us = int((START - timedelta(days=1)).timestamp()) * 1_000_000
+    day_before = first_us + np.arange(sent.num_rows) * (86_400_000_000 // sent.num_rows)
+    sent = sent.set_column(
+        sent.schema.get_field_index("ts"), "ts", pa.array(day_before, pa.timestamp("us", tz="UTC"))
+    )
     add_reference_table(
         service.database,
-        to_table(sent, Roles(timestamp="ts", domain="domain", score="score")),
+        to_table(
+            sent,
+            Roles(
+                timestamp="ts",
+                domain="domain",
+                score="score",
+                baseline_score="baseline_score",
+                version="version",
+            ),
+        ),
         model=MODEL,
         role=Role.ONBOARDING,
         domain=None,
@@ -76,21 +93,23 @@ def serve(port: int, folder: str, rows: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A body with a place for each id: `body(batch)` costs a join, not an encoding."""
+    """A body with a place for each id and minute: `body(batch)` costs a join, not an encoding."""
 
     content_type: str
     parts: tuple[bytes, ...]
     arrow: pa.RecordBatch | None = None
 
     def body(self, batch: int, rows: int) -> bytes:
+        minute = START + timedelta(minutes=batch)
         if self.arrow is not None:
-            ids = pa.array([f"{batch:07d}-{row:05d}" for row in range(rows)])
-            filled = self.arrow.set_column(0, "id", ids)
+            ids = pa.array([f"{row:05d}-{batch:07d}" for row in range(rows)])
+            moved = pc.add(self.arrow.column("ts"), minute - START)
+            filled = self.arrow.set_column(0, "id", ids).set_column(1, "ts", moved)
             sink = pa.BufferOutputStream()
             with pa.ipc.new_stream(sink, filled.schema) as writer:
                 writer.write_batch(filled)
             return bytes(sink.getvalue())
-        return (b"%07d" % batch).join(self.parts)
+        return (BETWEEN % (b"%07d" % batch, minute.isoformat()[:16].encode())).join(self.parts)
 
 
 def table(rows: int) -> pa.RecordBatch:
@@ -99,7 +118,8 @@ def table(rows: int) -> pa.RecordBatch:
     columns: dict[str, pa.Array] = {
         "id": pa.array([""] * rows),
         "ts": pa.array(
-            [START + timedelta(seconds=i) for i in range(rows)], pa.timestamp("us", tz="UTC")
+            [START + timedelta(seconds=60 * i // rows) for i in range(rows)],
+            pa.timestamp("us", tz="UTC"),
         ),
         "domain": pa.array([f"D{i % 5}" for i in range(rows)]),
         "version": pa.array(["3"] * rows),
@@ -123,10 +143,12 @@ def json_template(rows: int) -> Template:
     for i, row in enumerate(table(rows).to_pylist()):
         features = {name: row[name] for name in NUMERIC + CATEGORICAL}
         head = {name: row[name] for name in ("domain", "version", "score", "baseline_score")}
-        ts = row["ts"].isoformat().replace("+00:00", "Z")
-        events.append({"id": f"{mark}-{i:05d}", "ts": ts, **head, "features": features})
+        ts = f"{mark}:{row['ts'].second:02d}Z"
+        events.append({"id": f"{i:05d}-{mark}", "ts": ts, **head, "features": features})
     whole = msgspec.json.encode({"model": MODEL, "events": events})
-    return Template("application/json", tuple(whole.split(mark.encode())))
+    return Template(
+        "application/json", tuple(whole.split(BETWEEN % (mark.encode(), mark.encode())))
+    )
 
 
 def arrow_template(rows: int) -> Template:
@@ -140,7 +162,7 @@ class Result:
     seconds: float
     waits_s: list[float]
     body_bytes: int
-    rss_mb: tuple[float, float]
+    rss_mb: list[float]
     client_cpu: float
     server_cpu: float
     summed_s: float = 0.0
@@ -156,13 +178,24 @@ async def _reply(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 
 
 async def _worker(
-    port: int, template: Template, rows: int, batches: Iterator[int], until: float, result: Result
+    port: int,
+    template: Template,
+    rows: int,
+    batches: Iterator[int],
+    until: float,
+    result: Result,
+    due: Iterator[float] | None,
 ) -> None:
-    """One connection: send a batch, wait for its commit, send the next."""
+    """One connection: send a batch, wait for its commit, send the next when it is due."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     while time.monotonic() < until:
         body = template.body(next(batches), rows)
         sent = time.monotonic()
+        if due is not None:
+            sent = next(due)
+            if sent >= until:
+                break
+            await asyncio.sleep(max(0.0, sent - time.monotonic()))
         writer.write(
             f"POST /v1/events?model={MODEL} HTTP/1.1\r\nHost: localhost\r\n"
             f"Content-Type: {template.content_type}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
@@ -177,6 +210,13 @@ async def _worker(
     writer.close()
 
 
+async def _watch_memory(pid: int, readings: list[float]) -> None:
+    """A reading of the server's memory every half second, until cancelled."""
+    while True:
+        readings.append(_rss_mb(pid))
+        await asyncio.sleep(0.5)
+
+
 def _rss_mb(pid: int) -> float:
     text = Path(f"/proc/{pid}/status").read_text()
     return int(text.split("VmRSS:")[1].split()[0]) / 1024
@@ -188,7 +228,13 @@ def _cpu_s(pid: int) -> float:
 
 
 def measure(
-    name: str, template: Template, rows: int, connections: int, seconds: float, warm_s: float
+    name: str,
+    template: Template,
+    rows: int,
+    connections: int,
+    seconds: float,
+    warm_s: float,
+    rate: float | None,
 ) -> Result:
     """Run a fresh server and send to it for a while."""
     with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
@@ -202,26 +248,28 @@ def measure(
         assert server.pid is not None
         try:
             _wait_for(port)
-            batches = count()
+            pid, batches = server.pid, count()
 
             async def send(length_s: float) -> Result:
-                result = Result(name, 0, 0.0, [], len(template.body(0, rows)), (0, 0), 0, 0)
+                result = Result(name, 0, 0.0, [], len(template.body(0, rows)), [], 0, 0)
                 began = time.monotonic()
+                due = None if rate is None else (began + rows / rate * i for i in count())
+                watching = asyncio.create_task(_watch_memory(pid, result.rss_mb))
                 await asyncio.gather(
                     *(
-                        _worker(port, template, rows, batches, began + length_s, result)
+                        _worker(port, template, rows, batches, began + length_s, result, due)
                         for _ in range(connections)
                     )
                 )
+                watching.cancel()
                 result.seconds = time.monotonic() - began
                 return result
 
             asyncio.run(send(warm_s))
-            before = _rss_mb(server.pid), time.process_time(), _cpu_s(server.pid)
+            before = time.process_time(), _cpu_s(server.pid)
             result = asyncio.run(send(seconds))
-            result.rss_mb = (before[0], _rss_mb(server.pid))
-            result.client_cpu = time.process_time() - before[1]
-            result.server_cpu = _cpu_s(server.pid) - before[2]
+            result.client_cpu = time.process_time() - before[0]
+            result.server_cpu = _cpu_s(server.pid) - before[1]
             result.summed_s = _close_ticks(port)
             return result
         finally:
@@ -257,6 +305,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--warm", type=float, default=2.0)
     parser.add_argument("--connections", type=int, default=8)
+    parser.add_argument("--rate", type=float, help="events a second, sent on a schedule")
     parser.add_argument("--only", choices=["json", "arrow"])
     given = parser.parse_args()
     cases = [
@@ -264,7 +313,7 @@ def main() -> None:
         ("Arrow, 5,000-event POSTs", arrow_template(5_000), 5_000, "arrow"),
     ]
     heads = (
-        "| case | events/s | to summaries | p50 ms | p99 ms | MB/s | RSS MB start → end "
+        "| case | events/s | to summaries | p50 ms | p99 ms | MB/s | RSS MB, quarter by quarter "
         "| CPU server | client | per CPU-s |"
     )
     sys.stdout.write(f"{os.cpu_count()} cores, {given.connections} connections\n\n{heads}\n")
@@ -272,14 +321,17 @@ def main() -> None:
     for name, template, rows, kind in cases:
         if given.only not in {None, kind}:
             continue
-        result = measure(name, template, rows, given.connections, given.seconds, given.warm)
+        result = measure(
+            name, template, rows, given.connections, given.seconds, given.warm, given.rate
+        )
+        quarters = [f"{max(part):.0f}" for part in np.array_split(result.rss_mb, 4)]
         p50, p99 = np.percentile(result.waits_s, [50, 99]) * 1e3
         rate = result.events / result.seconds
         sys.stdout.write(
             f"| {name} | {rate:,.0f} "
             f"| {result.events / (result.seconds + result.summed_s):,.0f} | {p50:.0f} | {p99:.0f} "
             f"| {rate / rows * result.body_bytes / 1e6:.0f} "
-            f"| {result.rss_mb[0]:.0f} → {result.rss_mb[1]:.0f} "
+            f"| {' → '.join(quarters)} "
             f"| {result.server_cpu / result.seconds:.2f} "
             f"| {result.client_cpu / result.seconds:.2f} "
             f"| {result.events / (result.server_cpu + result.client_cpu):,.0f} |\n"

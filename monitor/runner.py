@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import islice, pairwise
 
 import structlog
 from sqlalchemy.orm import Session
@@ -19,6 +19,7 @@ from alerts.settings import AlertSettings
 from detectors.profile import Profile
 from detectors.records import (
     DAY_US,
+    HOUR_US,
     Deployment,
     Finding,
     Schema,
@@ -106,9 +107,12 @@ class Runner:
         watermark_us = latest + 1 if flush else latest - settings.lateness_us
         shared = ModelRows(self.database, model)
         judged = 0
-        for state in states:
-            self._share(shared, states, settings, watermark_us)
-            judged += self._check_deployment(state, shared, watermark_us, flush=flush)
+        for since_us, until_us in _spans(states, settings, watermark_us):
+            # What a span holds in memory is read once for all domains, so they go side by side.
+            ends = flush and until_us == watermark_us
+            shared.plan(since_us, until_us + (DAY_US if ends else 0))
+            for state in states:
+                judged += self._check_deployment(state, shared, until_us, flush=ends)
         return judged
 
     def forget(self, model: str | None = None) -> None:
@@ -133,27 +137,6 @@ class Runner:
         since_us = (state.status or {}).get("first_live_us")
         days = [] if since_us is None else self._read_cohorts(watch, since_us)
         return watch, reference, days
-
-    def _share(
-        self,
-        shared: ModelRows,
-        states: Sequence[DeploymentState],
-        settings: Settings,
-        watermark_us: int,
-    ) -> None:
-        """Read the span that the deployments are behind by, once, if it fits in memory."""
-        if shared.until_us:
-            return
-        starts = [
-            (s.cohort_evaluated_until_us or s.evaluated_until_us or s.first_event_us or 0)
-            for s in states
-        ]
-        since_us = min(starts) - (settings.tick_us or DAY_US) - (settings.label_delay_us or 0)
-        rows = sum(s.rows for s in states)
-        first = min(s.first_event_us or 0 for s in states)
-        share = (watermark_us - since_us) / max(watermark_us - first, 1)
-        if rows * min(1.0, share) <= CACHED_ROWS:
-            shared.load(since_us, watermark_us + DAY_US)
 
     def _check_deployment(
         self, state: DeploymentState, shared: ModelRows, watermark_us: int, *, flush: bool
@@ -389,6 +372,29 @@ class Runner:
             "first_live_us": progress.first_live_us,
             "transfer": verdict_json(verdict),
         }
+
+
+def _spans(
+    states: Sequence[DeploymentState], settings: Settings, watermark_us: int
+) -> list[tuple[int, int]]:
+    """The event time that deployments are behind by, cut so that a span's rows fit in memory.
+
+    Each is (since, until): evidence moves up to `until`, and rows from `since` on are wanted,
+    which is one tick and one label delay earlier than where evidence stands. The rows are
+    guessed from their mean density.
+    """
+    if not states:
+        return []
+    back_us = (settings.tick_us or DAY_US) + (settings.label_delay_us or 0)
+    behind_us = min(
+        s.cohort_evaluated_until_us or s.evaluated_until_us or s.first_event_us or 0 for s in states
+    )
+    all_us = watermark_us - min(s.first_event_us or 0 for s in states)
+    rows = sum(s.rows for s in states) * (watermark_us - behind_us + back_us)
+    pieces = max(1, -(-rows // (CACHED_ROWS * max(all_us, 1))))
+    step_us = max(-(-(watermark_us - behind_us) // pieces), HOUR_US)
+    ends = [*range(behind_us + step_us, watermark_us, step_us), watermark_us]
+    return [(start - back_us, end) for start, end in pairwise([behind_us, *ends])]
 
 
 def _changed(steps: Sequence[Step]) -> list[Incident]:

@@ -3,37 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from detectors.records import Deployment, Window
 from monitor.replay import FileRows
 from storage.deployments import get_deployment
 from storage.engine import Database
-from storage.inbox import read_model, read_rows, read_window
+from storage.inbox import count_rows, read_model, read_rows, read_window
 
-CACHED_ROWS = 400_000
+CACHED_ROWS = 150_000
 """Above this many rows a span is read in pieces instead of being held whole."""
 
 
 @dataclass(slots=True)
 class ModelRows:
-    """All on-time rows of a model in one span of event time, read once for all its domains."""
+    """All on-time rows of a model in one span of event time, read once for all its domains.
+
+    Nothing is read before a domain asks for rows of the span: most checks find no tick to close.
+    """
 
     database: Database
     model: str
     since_us: int = 0
     until_us: int = 0
-    domains: dict[str, FileRows] = field(default_factory=dict)
+    _fits: bool | None = None
+    _domains: dict[str, FileRows] | None = None
 
-    def load(self, since_us: int, until_us: int) -> None:
-        """Hold [since, until) in memory."""
-        with self.database.read() as session:
-            windows = read_model(session, self.model, since_us, until_us)
-        self.domains = {name: FileRows(window) for name, window in windows.items()}
+    def plan(self, since_us: int, until_us: int) -> None:
+        """Hold [since, until) from the first time it is asked for; lets go of what was held."""
         self.since_us, self.until_us = since_us, until_us
+        self._fits, self._domains = None, None
 
-    def has(self, since_us: int, until_us: int) -> bool:
-        return self.since_us <= since_us and until_us <= self.until_us
+    def rows(
+        self, domain: str, since_us: int, until_us: int, *, labels_by_us: int | None
+    ) -> Iterator[Window] | None:
+        """As `RowSource.rows` of a domain; None where the span does not hold what is asked."""
+        if since_us < self.since_us or until_us > self.until_us:
+            return None
+        if self._fits is None:
+            with self.database.read() as session:
+                rows = count_rows(session, self.model, self.since_us, self.until_us)
+            self._fits = rows <= CACHED_ROWS
+        if not self._fits:
+            return None
+        if self._domains is None:
+            with self.database.read() as session:
+                windows = read_model(session, self.model, self.since_us, self.until_us)
+            self._domains = {name: FileRows(window) for name, window in windows.items()}
+        if domain not in self._domains:
+            return iter(())
+        return self._domains[domain].rows(since_us, until_us, labels_by_us=labels_by_us)
 
 
 @dataclass(slots=True)
@@ -43,6 +62,7 @@ class StoredRows:
     database: Database
     deployment: Deployment
     shared: ModelRows
+    _latest: tuple[int, int, FileRows] | None = None
 
     def first_us(self) -> int | None:
         with self.database.read() as session:
@@ -50,26 +70,24 @@ class StoredRows:
         return None if state is None else state.first_event_us
 
     def rows(self, since_us: int, until_us: int, *, labels_by_us: int | None) -> Iterator[Window]:
-        if self.shared.has(since_us, until_us):
-            held = self.shared.domains.get(self.deployment.domain)
-            if held is not None:
-                yield from held.rows(since_us, until_us, labels_by_us=labels_by_us)
+        domain = self.deployment.domain
+        held = self.shared.rows(domain, since_us, until_us, labels_by_us=labels_by_us)
+        if held is not None:
+            yield from held
             return
-        with self.database.read() as session:
-            if self._is_large(since_us, until_us):
+        if self._is_large(since_us, until_us):
+            with self.database.read() as session:
                 yield from read_rows(
-                    session,
-                    self.deployment,
-                    since_us,
-                    until_us,
-                    labels_known_by_us=labels_by_us,
+                    session, self.deployment, since_us, until_us, labels_known_by_us=labels_by_us
                 )
-                return
-            window = read_window(
-                session, self.deployment, since_us, until_us, labels_known_by_us=labels_by_us
-            )
-        if window.rows:
-            yield window
+            return
+        # Both clocks mostly ask for the same tick, one after the other.
+        if self._latest is None or self._latest[:2] != (since_us, until_us):
+            with self.database.read() as session:
+                window = read_window(session, self.deployment, since_us, until_us)
+            self._latest = (since_us, until_us, FileRows(window))
+        if self._latest[2].window.rows:
+            yield from self._latest[2].rows(since_us, until_us, labels_by_us=labels_by_us)
 
     def _is_large(self, since_us: int, until_us: int) -> bool:
         with self.database.read() as session:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
-from sqlalchemy import select
+import pyarrow as pa
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from detectors.records import (
@@ -23,13 +24,14 @@ from storage.deployments import Arrival, note_arrivals
 from storage.identity import Identity
 from storage.labels import LabelJoin
 from storage.runs import IdArray, sort_run
-from storage.segments import Segment, decode, encode
+from storage.segments import Segment, Span, encode, gather, open_body, wanted
 from storage.tables import SegmentRow
 
 DEFAULT_DOMAIN = "default"
 """The domain of rows that name none."""
 
 _BODIES_AT_ONCE = 16
+_PIECE_ROWS = 32_768
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,16 +96,22 @@ def read_rows(
     labels_known_by_us: int | None = None,
     corrected: bool = False,
 ) -> Iterator[Window]:
-    """Rows of a domain with `since_us <= ts < until_us`, one window a segment, labels joined.
+    """Rows of a domain with `since_us <= ts < until_us` in pieces of some 32,768, labels joined.
 
-    Only segments that overlap are read. Without `include_late` these are the rows evidence may
-    see. `label` is NaN where none has come by `labels_known_by_us`; `label_ts_us` means nothing
-    there. `corrected` takes an event's last label where it has several, as reports do.
+    They come in order of arrival. Only segments that overlap are read. Without `include_late`
+    these are the rows evidence may see. `label` is NaN where none has come by
+    `labels_known_by_us`; `label_ts_us` means nothing there. `corrected` takes an event's last
+    label where it has several, as reports do.
     """
     join = LabelJoin(session, deployment.model, known_by_us=labels_known_by_us, corrected=corrected)
-    span = _Span(deployment.model, since_us, until_us, include_late, deployment.domain)
-    for segment in _segments(session, span):
-        yield _labelled(segment, join)
+    span = Span(since_us, until_us, include_late, deployment.domain)
+    piece: list[pa.RecordBatch] = []
+    for batch in _opened(session, deployment.model, span):
+        piece.append(batch)
+        if sum(part.num_rows for part in piece) >= _PIECE_ROWS:
+            yield from (_labelled(segment, join) for segment in gather(piece))
+            piece = []
+    yield from (_labelled(segment, join) for segment in gather(piece))
 
 
 def read_window(
@@ -120,9 +128,9 @@ def read_window(
 
     Sums over it are the same to the last bit whether or not a sender repeated and shuffled.
     """
-    span = _Span(deployment.model, since_us, until_us, include_late, deployment.domain)
+    span = Span(since_us, until_us, include_late, deployment.domain)
     join = LabelJoin(session, deployment.model, known_by_us=labels_known_by_us, corrected=corrected)
-    windows = _in_event_order(list(_segments(session, span)), join)
+    windows = _in_event_order(list(gather(list(_opened(session, deployment.model, span)))), join)
     return windows.get(deployment.domain, Window(rows=0))
 
 
@@ -137,29 +145,26 @@ def read_model(
     corrected: bool = False,
 ) -> dict[str, Window]:
     """The `read_window` of every domain that has rows, reading each segment once."""
-    span = _Span(model, since_us, until_us, include_late)
+    span = Span(since_us, until_us, include_late)
     join = LabelJoin(session, model, known_by_us=labels_known_by_us, corrected=corrected)
-    return _in_event_order(list(_segments(session, span)), join)
+    return _in_event_order(list(gather(list(_opened(session, model, span)))), join)
 
 
-@dataclass(frozen=True, slots=True)
-class _Span:
-    """Which rows are asked for. `domain` None: of all domains."""
-
-    model: str
-    since_us: int
-    until_us: int
-    include_late: bool
-    domain: str | None = None
+def count_rows(session: Session, model: str, since_us: int, until_us: int) -> int:
+    """Rows of the segments that hold any row of a span, so at least those of the span."""
+    held = select(func.sum(SegmentRow.rows)).where(
+        SegmentRow.model == model, SegmentRow.until_us >= since_us, SegmentRow.since_us < until_us
+    )
+    return int(session.scalar(held) or 0)
 
 
-def _segments(session: Session, span: _Span) -> Iterator[Segment]:
+def _opened(session: Session, model: str, span: Span) -> Iterator[pa.RecordBatch]:
     """The rows of a span, segment by segment in order of arrival; none of them empty."""
     first_us = SegmentRow.since_us if span.include_late else SegmentRow.on_time_since_us
     query = (
         select(SegmentRow.seq, SegmentRow.domains)
         .where(
-            SegmentRow.model == span.model,
+            SegmentRow.model == model,
             SegmentRow.until_us >= span.since_us,
             first_us < span.until_us,
         )
@@ -174,24 +179,9 @@ def _segments(session: Session, span: _Span) -> Iterator[Segment]:
         chosen = SegmentRow.seq.in_(seqs[start : start + _BODIES_AT_ONCE])
         bodies = select(SegmentRow.body).where(chosen).order_by(SegmentRow.seq)
         for body in session.scalars(bodies).all():
-            segment = decode(body)
-            wanted = _wanted(segment, span)
-            if wanted.all():
-                yield segment
-            elif wanted.any():
-                yield segment.take(wanted)
-
-
-def _wanted(segment: Segment, span: _Span) -> BoolArray:
-    ts_us, domain = segment.window.ts_us, segment.window.domain
-    assert ts_us is not None
-    assert domain is not None
-    wanted: BoolArray = (ts_us >= span.since_us) & (ts_us < span.until_us)
-    if not span.include_late:
-        wanted &= ~segment.late
-    if span.domain is not None:
-        wanted &= domain.codes == domain.values.index(span.domain)
-    return wanted
+            rows = wanted(open_body(body), span)
+            if rows.num_rows:
+                yield rows
 
 
 def _labelled(segment: Segment, join: LabelJoin) -> Window:

@@ -6,7 +6,9 @@ role. Missing numbers stay NaN, without a null bitmap; categories are dictionary
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import pyarrow as pa
@@ -48,13 +50,49 @@ def encode(segment: Segment) -> bytes:
 
 def decode(body: bytes | memoryview) -> Segment:
     """A segment from bytes; its arrays are read-only. ValueError if they are not one."""
-    table = _read(body)
-    return Segment(
-        window=_window(table),
-        id_hi=table.column("id_hi").to_numpy(),
-        id_lo=table.column("id_lo").to_numpy(),
-        late=table.column("late").to_numpy().view(np.bool_),
-    )
+    return _segment(_read(body))
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which rows are wanted: since <= ts < until, of one domain or (None) of all."""
+
+    since_us: int
+    until_us: int
+    include_late: bool = False
+    domain: str | None = None
+
+
+def open_body(body: bytes | memoryview) -> pa.RecordBatch:
+    """A stored segment as Arrow sees it, for `wanted` and `gather`. ValueError if it is not one."""
+    return _read(body)
+
+
+def wanted(batch: pa.RecordBatch, span: Span) -> pa.RecordBatch:
+    """The rows of an opened segment that a span asks for."""
+    ts_us = batch.column("ts_us").to_numpy()
+    mask: BoolArray = (ts_us >= span.since_us) & (ts_us < span.until_us)
+    if not span.include_late:
+        mask &= batch.column("late").to_numpy() == 0
+    if span.domain is not None:
+        domain = batch.column("domain")
+        mask &= domain.indices.to_numpy() == domain.dictionary.to_pylist().index(span.domain)
+    if mask.all():
+        return batch
+    # As an index: a mask would be looked through once a column.
+    return batch.take(pa.array(np.flatnonzero(mask)))
+
+
+def gather(batches: Sequence[pa.RecordBatch]) -> Iterator[Segment]:
+    """Opened segments joined row after row: one for each run of batches with the same columns.
+
+    Arrow joins columns and vocabularies, which is many times cheaper than one by one in Python.
+    """
+    for _, run in groupby(batches, key=lambda batch: [*map(str, batch.schema)]):
+        plain = [batch.replace_schema_metadata(None) for batch in run]
+        table = pa.Table.from_batches(plain).unify_dictionaries().combine_chunks()
+        (joined,) = table.to_batches() or [plain[0]]
+        yield _segment(joined)
 
 
 def encode_window(window: Window) -> bytes:
@@ -65,6 +103,15 @@ def encode_window(window: Window) -> bytes:
 def decode_window(body: bytes | memoryview) -> Window:
     """The rows of `encode_window` or `encode`."""
     return _window(_read(body))
+
+
+def _segment(batch: pa.RecordBatch) -> Segment:
+    return Segment(
+        window=_window(batch),
+        id_hi=batch.column("id_hi").to_numpy(),
+        id_lo=batch.column("id_lo").to_numpy(),
+        late=batch.column("late").to_numpy().view(np.bool_),
+    )
 
 
 def _write(fields: dict[str, pa.Array], rows: int) -> bytes:
@@ -146,7 +193,7 @@ def _window(batch: pa.RecordBatch) -> Window:
             width = column.type.list_size
             embedding = column.flatten().to_numpy().reshape(len(column), width)
     return Window(
-        rows=int(batch.schema.metadata[b"rows"]),
+        rows=int((batch.schema.metadata or {}).get(b"rows", batch.num_rows)),
         ts_us=arrays.get("ts_us"),
         score=arrays.get("score"),
         baseline_score=arrays.get("baseline_score"),

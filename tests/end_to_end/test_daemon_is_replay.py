@@ -17,6 +17,7 @@ from monitor.config import parse_config
 from monitor.daemon import Service
 from monitor.references import add_reference_table
 from monitor.replay import Replay, replay
+from monitor.stored_rows import CACHED_ROWS
 from monitor.tables import Table
 from storage.findings import list_findings
 from storage.incidents import list_incidents
@@ -115,17 +116,29 @@ def sqlite_url(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("store", "step_days"),
+    ("store", "step_days", "held_rows"),
     [
-        ("sqlite_url", 1),
-        ("sqlite_url", 7),
-        pytest.param("postgres_url", 7, marks=pytest.mark.postgres),
+        ("sqlite_url", 1, CACHED_ROWS),
+        ("sqlite_url", 7, CACHED_ROWS),
+        ("sqlite_url", 20, 900),
+        pytest.param("postgres_url", 7, CACHED_ROWS, marks=pytest.mark.postgres),
     ],
 )
 def test_daemon_and_replay_find_the_same_alarms_and_incidents(
-    request: pytest.FixtureRequest, reference: Table, log: pa.Table, store: str, step_days: int
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    reference: Table,
+    log: pa.Table,
+    store: str,
+    step_days: int,
+    held_rows: int,
 ) -> None:
-    """However many days come between two checks, across a restart, whatever stores the rows."""
+    """However many days come between two checks, across a restart, whatever stores the rows.
+
+    Nor does it matter whether the rows between two checks fit in memory (`held_rows`).
+    """
+    monkeypatch.setattr("monitor.stored_rows.CACHED_ROWS", held_rows)
+    monkeypatch.setattr("monitor.runner.CACHED_ROWS", held_rows)
     url: str = request.getfixturevalue(store)
     running = service(url)
     add_reference_table(

@@ -1,5 +1,6 @@
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from storage.deployments import (
 )
 from storage.engine import Database
 from storage.identity import Identity
-from storage.inbox import append_events, read_model, read_rows, read_window
+from storage.inbox import append_events, count_rows, read_model, read_rows, read_window
 from storage.labels import settle_waiting
 from storage.tables import IdRunRow, SegmentRow
 from tests.storage.rows import (
@@ -135,11 +136,27 @@ def test_only_the_interval_and_the_domain_asked_for_is_read(database: Database) 
     send(identity, events([0, 10, 20], domain=["VT", "NH", "VT"]), ids(1, 2, 3))
     send(identity, events([20, 30], domain=["VT", "NH"]), ids(4, 5))
     with database.read() as session:
-        parts = list(read_rows(session, VERMONT, START_US + 10, START_US + 21))
-        assert [xs(part) for part in parts] == [[20.0], [20.0]]
+        parts = read_rows(session, VERMONT, START_US + 10, START_US + 21)
+        assert [x for part in parts for x in xs(part)] == [20.0, 20.0]
         assert list(read_rows(session, VERMONT, START_US + 21, START_US + 100)) == []
         assert xs(read_window(session, VERMONT, START_US, START_US + 20)) == [0]
         assert list(read_rows(session, Deployment("credit", "ME"), *EVER)) == []
+
+
+def test_many_rows_come_in_pieces_and_in_the_order_they_arrived(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches that differ in their columns are never one piece, whatever their size."""
+    monkeypatch.setattr("storage.inbox._PIECE_ROWS", 3)
+    identity = known_model(database)
+    for i in range(4):
+        send(identity, events([10 - i, 20 + i]), ids(2 * i, 2 * i + 1))
+    wider = replace(events([5]), numeric={"x": np.array([5.0]), "z": np.array([1.0])})
+    send(identity, wider, ids(100))
+    with database.read() as session:
+        parts = list(read_rows(session, VERMONT, *EVER))
+        assert [xs(part) for part in parts] == [[10, 20, 9, 21], [8, 22, 7, 23], [5]]
+        assert count_rows(session, "credit", START_US + 22, START_US + 23) == 4
 
 
 def test_all_domains_of_a_model_are_read_in_one_go(database: Database) -> None:
