@@ -63,11 +63,19 @@ class ServiceConfig(Section):
 
 
 class DetectorConfig(Section):
-    """A named detector of river, switched on for a score, a loss or a column."""
+    """A named detector, switched on for a score, a loss, a column or all `columns`."""
 
-    method: Literal["adwin", "page_hinkley"]
+    method: str
     signal: str
     options: dict[str, float] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _exists(self) -> DetectorConfig:
+        # Imported only where a detector is configured: the catalog loads numba.
+        from detectors.base import make_detector
+
+        make_detector(NamedDetector(self.method, self.signal, dict(self.options)))
+        return self
 
 
 class ModelConfig(Section):

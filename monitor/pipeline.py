@@ -113,7 +113,7 @@ def _open_clock(
     if len(starts):
         bank = prime(bank, starts, y, v)
     clock = TickClock(bank=bank, tick_us=tick_us, level=reference_level(y, v))
-    return clock, open_named(watch, specs, y, v, tick_us)
+    return clock, open_named(watch, specs, starts, y, v, tick_us)
 
 
 def _summaries(watch: Watch, name: ClockName, reference: Window | None) -> list[TickSummary]:

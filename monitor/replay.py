@@ -31,6 +31,7 @@ from detectors.records import (
 from monitor.durations import duration_words
 from monitor.errors import InputError
 from monitor.judgement import Ledger, current_verdict, judge, spends_budget
+from monitor.named import run_lengths
 from monitor.pipeline import evaluate, open_progress
 from monitor.progress import Progress
 from monitor.reports.forms import finding_json, finite, iso, verdict_json
@@ -405,4 +406,5 @@ def budget_json(domain: DomainReplay, settings: Settings) -> dict[str, Any]:
         "maturity": domain.progress.feature.bank.maturity.value,
         "tick": tick_words(domain.progress.feature.tick_us, settings),
         "label_tick": tick_words(domain.progress.label.tick_us, settings),
+        "detectors": run_lengths(domain.progress.named),
     }

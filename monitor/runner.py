@@ -32,6 +32,7 @@ from detectors.summary import TickSummary
 from monitor.clock import Clock
 from monitor.dispatch import post
 from monitor.judgement import Ledger, Step, current_verdict, judge
+from monitor.named import run_lengths
 from monitor.pipeline import ClockName, add_cohort, evaluate, open_progress
 from monitor.progress import Progress
 from monitor.reports.forms import verdict_json
@@ -371,6 +372,7 @@ class Runner:
             "tickets": progress.tickets,
             "first_live_us": progress.first_live_us,
             "transfer": verdict_json(verdict),
+            "detectors": run_lengths(progress.named),
         }
 
 

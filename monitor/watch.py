@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
+from detectors.drift.follow import FOLLOW_VERSION
 from detectors.evidence.bank import ENGINE_VERSION
 from detectors.profile import Profile
 from detectors.records import (
@@ -157,6 +158,7 @@ def _fingerprint(
             asdict(relevant),
             profile.fingerprint,
             ENGINE_VERSION,
+            *([FOLLOW_VERSION] if settings.named else []),
         ],
         sort_keys=True,
         default=str,

@@ -153,6 +153,7 @@ def _evidence(router: APIRouter, context: ApiContext) -> None:
                 since=since,
                 until=until,
                 limit=limit,
+                detectors=(state.status or {}).get("detectors", ()),
             )
 
 

@@ -135,6 +135,10 @@ class StreamHistory(BaseModel):
     clock: Literal["feature", "label"]
     tick_seconds: int
     smallest_effect: float = Field(description="A shift of y below this never alarms")
+    detectors: list[dict[str, Any]] = Field(
+        default_factory=list,
+        description="Named detectors on it, with the run length their calibration reached",
+    )
     points: list[StreamPoint]
 
 

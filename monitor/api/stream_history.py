@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from detectors.profile import Profile
-from detectors.records import Deployment, Settings, StreamSpec, to_datetime, to_us
+from detectors.records import Deployment, Settings, Stream, StreamSpec, to_datetime, to_us
 from detectors.streams import feature_streams, label_streams, statistics_of
 from detectors.summary import TickSummary
 from monitor.api.errors import RequestRefusedError
 from monitor.api.look_up import unknown
+from monitor.named import COLUMN_STATISTICS, SIGNALS
 from monitor.reports.forms import finite, iso
 from monitor.watch import BASE_TICK_US
 from storage.references import Role, active_reference, load_profile
@@ -30,6 +32,7 @@ def stream_history(
     since: datetime | None,
     until: datetime | None,
     limit: int,
+    detectors: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """The last `limit` base ticks of a stream with `since <= ts < until`, oldest first.
 
@@ -71,8 +74,16 @@ def stream_history(
         "clock": clock.value,
         "tick_seconds": tick_us // 1_000_000,
         "smallest_effect": spec.delta_min,
+        "detectors": [one for one in detectors if _reads(one["signal"], spec.stream)],
         "points": points,
     }
+
+
+def _reads(signal: str, stream: Stream) -> bool:
+    """Whether a named detector on `signal` follows this stream."""
+    if signal in SIGNALS:
+        return SIGNALS[signal] == stream.id
+    return stream.column == signal and stream.statistic in COLUMN_STATISTICS
 
 
 def _profile(session: Session, deployment: Deployment) -> Profile:

@@ -97,7 +97,7 @@ def settings_options(command: F) -> F:
         "detectors",
         multiple=True,
         metavar="METHOD:SIGNAL",
-        help="Also run adwin or page_hinkley on score, loss or a column; files tickets.",
+        help="Also run a named detector on score, loss, a column or columns; files tickets.",
     )(wrapped)
     wrapped = click.option(
         "--holidays", metavar="CC", help="Country whose public holidays count as noisy days: US."

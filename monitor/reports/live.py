@@ -167,4 +167,5 @@ def budget_of(
         "guaranteed": bool(status.get("guaranteed", False)),
         "why_not": status.get("why_not") or (None if status else "not evaluated yet"),
         "maturity": status.get("maturity", "warming"),
+        "detectors": status.get("detectors", []),
     }

@@ -172,6 +172,7 @@ def changed_words(column: Mapping[str, Any]) -> str:
     return clean("; ".join(clauses), 200)
 
 
+MOST_DETECTORS = 3
 MOST_NAMED = 6
 """Domains without a report that are named one by one."""
 
@@ -246,7 +247,18 @@ def budget_words(report: Report) -> str:
         if budget.get("guaranteed")
         else f"no promise: {clean(budget.get('why_not') or 'not yet', 200)}"
     )
-    return f"{pages} / {budget.get('period', '–')}, {budget.get('spent', 0)} spent; {promise}"
+    spent = f"{pages} / {budget.get('period', '–')}, {budget.get('spent', 0)} spent; {promise}"
+    return "; ".join([spent, *_detector_words(budget.get("detectors") or [])])
+
+
+def _detector_words(detectors: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the named detectors promise, the first of them one by one."""
+    said = [
+        f"{clean(one['method'], 40)} on {clean(one['signal'], 60)}: {clean(one['words'], 200)}"
+        for one in detectors[:MOST_DETECTORS]
+    ]
+    more = len(detectors) - MOST_DETECTORS
+    return [*said, f"and {count(more, 'detector')} more"] if more > 0 else said
 
 
 def action_words(action: Mapping[str, Any]) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from detectors.base import JsonValue, State, detector
 from detectors.records import FloatArray
 
@@ -92,6 +94,25 @@ class Adwin:
             return AdwinState(values, live), False
         kept = values[-MAX_TICKS // 2 :]
         return AdwinState(kept), False
+
+    def alarms(self, reference: FloatArray, path: FloatArray) -> int:
+        """How often it fires on a path (T,), as stepping through it would."""
+        if len(reference) + len(path) > MAX_TICKS:
+            return self._stepped(reference, path)
+        window, fired = self._replayed(()).window, 0
+        for place, value in enumerate(np.concatenate([reference, path]).tolist()):
+            window.update(value)  # type: ignore[no-untyped-call]
+            if window.drift_detected:
+                fired += place >= len(reference)
+                window = self._replayed(()).window
+        return fired
+
+    def _stepped(self, reference: FloatArray, path: FloatArray) -> int:
+        state, fired = self.start(reference), 0
+        for value in path.tolist():
+            state, alarm = self.step(state, value)
+            fired += alarm
+        return fired
 
     def _replayed(self, values: tuple[float, ...]) -> _Live:
         """A window that has been given `values`, of which none fired when they came."""

@@ -87,19 +87,7 @@ class PageHinkley:
         return PageHinkleyState(ticks=rows, mean=float(reference.mean()) if rows else 0.0)
 
     def step(self, state: PageHinkleyState, value: float) -> tuple[PageHinkleyState, bool]:
-        mean, river = _river()
-        chart = river(
-            min_instances=int(self.min_instances),
-            delta=self.delta,
-            threshold=self.threshold,
-            alpha=self.alpha,
-        )
-        chart._x_mean = mean._from_state(state.ticks, state.mean)
-        chart._sum_increase = state.increase
-        chart._sum_decrease = state.decrease
-        if state.lowest_increase is not None:
-            chart._min_increase = state.lowest_increase
-        chart._max_decrease = state.highest_decrease  # type: ignore[assignment]
+        chart = self._chart(state)
         chart.update(value)  # type: ignore[no-untyped-call]
         if chart.drift_detected:
             return PageHinkleyState(), True
@@ -114,6 +102,33 @@ class PageHinkley:
             ),
             False,
         )
+
+    def alarms(self, reference: FloatArray, path: FloatArray) -> int:
+        """How often it fires on a path (T,), as stepping through it would."""
+        chart, fired = self._chart(self.start(reference)), 0
+        for value in path.tolist():
+            chart.update(value)  # type: ignore[no-untyped-call]
+            if chart.drift_detected:
+                fired += 1
+                chart = self._chart(PageHinkleyState())
+        return fired
+
+    def _chart(self, state: PageHinkleyState) -> River:
+        """River's detector with a memory."""
+        mean, river = _river()
+        chart = river(
+            min_instances=int(self.min_instances),
+            delta=self.delta,
+            threshold=self.threshold,
+            alpha=self.alpha,
+        )
+        chart._x_mean = mean._from_state(state.ticks, state.mean)
+        chart._sum_increase = state.increase
+        chart._sum_decrease = state.decrease
+        if state.lowest_increase is not None:
+            chart._min_increase = state.lowest_increase
+        chart._max_decrease = state.highest_decrease  # type: ignore[assignment]
+        return chart
 
 
 @cache

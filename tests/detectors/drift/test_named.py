@@ -15,7 +15,12 @@ from detectors.drift.follow import Followed, follow, start_following
 from detectors.drift.named.adwin import MAX_TICKS, Adwin, AdwinState
 from detectors.drift.named.page_hinkley import PageHinkley
 from detectors.drift.run_length import calibrate, run_length, target_ticks
+from detectors.drift.whitening import SignalTicks, signal_ticks
 from detectors.records import DAY_US, HOUR_US, Budget, FloatArray, NamedDetector, Tier, to_us
+
+
+def ticks(values: FloatArray) -> SignalTicks:
+    return signal_ticks(values)
 
 
 def steps(seed: int = 2) -> FloatArray:
@@ -109,7 +114,9 @@ def test_a_reference_that_says_nothing_is_followed_all_the_same(reference: Float
 def test_a_calibrated_knob_keeps_its_run_length_on_fresh_independent_numbers() -> None:
     """It aims 2.5 times too high, because a reference of 300 ticks does not know its own mean."""
     rng = np.random.default_rng(4)
-    found = calibrate(NamedDetector("page_hinkley", "score"), rng.normal(size=300), 250.0, seed=1)
+    found = calibrate(
+        NamedDetector("page_hinkley", "score"), ticks(rng.normal(size=300)), 250.0, seed=1
+    )
     assert found is not None
     named, length = found
     assert length.ticks == pytest.approx(250, rel=0.35)
@@ -121,7 +128,7 @@ def test_a_calibrated_knob_keeps_its_run_length_on_fresh_independent_numbers() -
 
 @pytest.mark.usefixtures("short_simulation")
 def test_calibration_is_the_same_for_the_same_seed() -> None:
-    reference = np.random.default_rng(5).normal(size=100)
+    reference = ticks(np.random.default_rng(5).normal(size=100))
     named = NamedDetector("page_hinkley", "score")
     assert calibrate(named, reference, 100.0) == calibrate(named, reference, 100.0)
 
