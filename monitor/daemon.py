@@ -3,22 +3,23 @@
 Who runs where: HTTP on uvicorn's event loop, one writer thread for ingest, and APScheduler's
 threads as a ticker for checks, deliveries, pull sources and retention. What is due is read
 from SQL each time (watermarks, due times, positions), so a job that comes late, twice or
-after a crash does no more and no less.
+after a crash does no more and no less. On PostgreSQL several processes may do this together:
+each job is done by the one that holds its lease.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 import structlog
 from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
-from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from alerts.notifiers import build
 from alerts.routing import RoutingTable
@@ -30,11 +31,16 @@ from monitor.config_oncall import alerts_of, routing_of
 from monitor.delivery import Channel, Channels, deliver_due
 from monitor.errors import InputError, KedgeError, NotAllowedError, did_you_mean
 from monitor.ingest import Ingest, ModelIngest
+from monitor.leases import Held, Leases
 from monitor.metrics import Metrics
+from monitor.news import Noticed, check_job
 from monitor.outbound import GuardedClient
+from monitor.process_role import ProcessRole
 from monitor.runner import ChangedMeanwhileError, Runner
 from monitor.sampling import Sampling
 from monitor.schemas import StoredSchemas
+from monitor.steady import SteadyScheduler
+from storage.changes import PRUNED, note_changes, rows_of
 from storage.checkpoints import StaleCheckpointError
 from storage.deployments import (
     close_until,
@@ -44,8 +50,9 @@ from storage.deployments import (
     register_model,
 )
 from storage.engine import Database, open_database, sqlite_version, sqlite_warning
+from storage.leases import LostLeaseError
 from storage.migrations import current_revision, head_revision, upgrade
-from storage.outbox import oldest_unsent_age
+from storage.outbox import bring_forward, oldest_unsent_age
 from storage.partitions import make_partitions
 from storage.retention import Pruned, prune
 
@@ -55,6 +62,13 @@ UNSENT_TOO_OLD = timedelta(minutes=15)
 RETENTION_EVERY_S = 3_600
 CHECK_TRIES = 3
 KEPT_HISTORY = timedelta(days=400)
+STUCK_AFTER_S = 300.0
+"""A check shows a sign of life whenever it saves; a longer silence means that it hangs."""
+
+JOBS_END_S = 20.0
+"""How long a stop waits for running jobs. What they have not saved is done again after it."""
+
+FLUSH_WAITS_S = 60.0
 
 
 @dataclass(slots=True, eq=False)
@@ -63,40 +77,52 @@ class Service:
 
     config: Config
     clock: Clock
+    role: ProcessRole = ProcessRole.ALL
+    alive: Callable[[], None] = lambda: None
     database: Database = field(init=False)
     schemas: StoredSchemas = field(init=False)
     ingest: Ingest = field(init=False)
     runner: Runner = field(init=False)
     reader: Runner = field(init=False)
     channels: Channels = field(init=False)
-    scheduler: BackgroundScheduler = field(init=False)
+    scheduler: SteadyScheduler = field(init=False)
+    leases: Leases = field(init=False)
     metrics: Metrics = field(init=False)
     _checking: threading.Lock = field(default_factory=threading.Lock)
     _reading: threading.Lock = field(default_factory=threading.Lock)
     _dirty: set[str] = field(default_factory=set)
     _stopping: threading.Event = field(default_factory=threading.Event)
+    _noticed: Noticed = field(init=False)
+    _epochs: dict[str, int] = field(default_factory=dict)
+    _moved_at: float = 0.0
 
     def __post_init__(self) -> None:
         refuse_open_door(self.config)
         self.database = open_database(self.config.service.database)
+        if self.database.is_sqlite and self.role is not ProcessRole.ALL:
+            msg = f"--role {self.role} needs PostgreSQL; on SQLite one process does everything"
+            raise InputError(msg)
         upgrade(self.database)
+        self.leases = Leases(self.database, self.clock)
+        self._noticed = Noticed(self.database)
         with self.database.write() as session:
             for model in self.config.models:
                 register_model(session, model, self.clock.now())
         self.channels = open_channels(self.config)
         self.schemas = StoredSchemas(self.database, lambda: self.config)
         self.ingest = Ingest(
-            self.database, self.clock, self.ingest_settings, after_commit=self._dirty.update
+            self.database,
+            self.clock,
+            self.ingest_settings,
+            after_commit=self._dirty.update if self.database.is_sqlite else None,
+            within_commit=None if self.database.is_sqlite else _note_rows,
         )
         self.metrics = Metrics(
             self.database, self.clock, lambda: self.config, lambda: self.ingest.stats
         )
         self.runner = self._runner()
         self.reader = self._runner()
-        self.scheduler = BackgroundScheduler(
-            timezone="UTC",
-            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
-        )
+        self.scheduler = SteadyScheduler(self.clock, self._clock_stepped)
 
     def start(self) -> None:
         """Begin to write, check, deliver and pull."""
@@ -105,13 +131,18 @@ class Service:
             log.warning("sqlite.version", words=warning)
         with self.database.read() as session:
             self._dirty.update(list_models(session))
+        make_partitions(self.database, self.clock.now())
         self.ingest.start()
+        self._moves()
         service = self.config.service
-        self._every(service.check_every / 1e6, self.check_due, "check")
-        self._every(service.deliver_every / 1e6, self.deliver, "deliver")
-        self._every(RETENTION_EVERY_S, self.keep_house, "retention")
-        for source in self.config.sources:
-            self._every(source.every / 1e6, self._puller(source), f"pull {source.name}")
+        if self.role.works:
+            self._every(service.check_every / 1e6, self.check_due, "check", by_all=True)
+            self._every(service.deliver_every / 1e6, self.deliver, "deliver", by_all=True)
+            self._every(RETENTION_EVERY_S, self.keep_house, "retention")
+            for source in self.config.sources:
+                self._every(source.every / 1e6, self._puller(source), f"pull {source.name}")
+        else:
+            self._every(service.check_every / 1e6, self.notice, "notice", by_all=True)
         self.scheduler.add_listener(self._job_failed, EVENT_JOB_ERROR)
         self.scheduler.start()
         log.info(
@@ -119,35 +150,71 @@ class Service:
             models=len(self.config.models),
             database=self.database.writer.url.render_as_string(hide_password=True),
             anonymous=service.token is None,
+            role=self.role.value,
         )
 
-    def stop(self) -> None:
-        """Refuse ingest, write what is queued, finish the running jobs, close the database."""
+    def refuse(self) -> None:
+        """Not ready any more: rows are answered with 503, jobs end at their next save."""
         self._stopping.set()
+        self.ingest.refuse()
+
+    def stop(self) -> bool:
+        """Refuse ingest, write what is queued, end the running jobs, let go of their leases.
+
+        False if a job did not end in time; nothing it has not saved is kept.
+        """
+        self.refuse()
         drained = self.ingest.stop()
-        if self.scheduler.running:
-            self.scheduler.shutdown(wait=True)
+        ended = self.scheduler.stop(JOBS_END_S)
+        self.leases.close()
         self.database.close()
-        log.info("service.stopped", drained=drained)
+        log.info("service.stopped", drained=drained, jobs_ended=ended)
+        return ended
 
     # ---- jobs
 
+    def notice(self) -> None:
+        """Hear what other processes and the command line have changed."""
+        self._moves()
+        news = self._noticed.look()
+        if news.references:
+            self.references_changed()
+        if news.pruned:
+            self.ingest.forget()
+        self._dirty.update(news.due)
+
     def check_due(self) -> None:
-        """Check the models that got rows since the last look."""
-        models = set(self._dirty)
-        self._dirty.difference_update(models)
-        for model in sorted(models):
+        """Check the models that got rows since the last look; one that fails stops no other."""
+        self.notice()
+        failed: Exception | None = None
+        for model in sorted(self._dirty):
             if self._stopping.is_set():
                 return
-            self.check(model)
+            self._moves()
+            self._dirty.discard(model)
+            try:
+                self.check(model)
+            except Exception as error:
+                log.warning("check.failed", model=model, error=type(error).__name__)
+                failed = failed or error
+        self._moves()
+        if failed is not None:
+            raise failed
 
     def check(self, model: str, *, flush: bool = False) -> int:
         """Check one model now; work lost to another process or a person is done again."""
-        with self._checking:
+        return self._check_held(model, flush=flush) or 0
+
+    def _check_held(self, model: str, *, flush: bool = False) -> int | None:
+        """The instants judged; None while another process is at it."""
+        with self._checking, self.leases.holding(check_job(model)) as held:
+            if held is None:
+                self._dirty.add(model)
+                return None
             started = self.clock.monotonic()
             instants, failed = 0, True
             try:
-                instants = self._check(model, flush=flush)
+                instants = self._check(model, held, flush=flush)
                 failed = False
             except KedgeError as error:
                 log.warning("check.refused", model=model, reason=str(error))
@@ -159,14 +226,41 @@ class Service:
                 self.metrics.checked(model, seconds=seconds, instants=instants, failed=failed)
             return instants
 
-    def _check(self, model: str, *, flush: bool) -> int:
+    def _check(self, model: str, held: Held, *, flush: bool) -> int:
+        if held.lease is not None:
+            if self._epochs.get(model) != held.lease.epoch - 1:
+                self.runner.forget(model)  # somebody else has moved it on since
+            self._epochs[model] = held.lease.epoch
+        number = self._noticed.number_of(model)
+        self.runner.guard = self._guard(held)
         for _ in range(CHECK_TRIES):
             try:
-                return self.runner.check_model(model, flush=flush)
+                instants = self.runner.check_model(model, flush=flush)
             except (StaleCheckpointError, ChangedMeanwhileError) as error:
                 log.info("check.again", model=model, reason=str(error))
+            except LostLeaseError as error:
+                log.warning("check.lost", model=model, reason=str(error))
+                break
+            else:
+                if not self._stopping.is_set():
+                    held.done = number
+                return instants
         self._dirty.add(model)
         return 0
+
+    def _guard(self, held: Held) -> Callable[[Session], None]:
+        """Called in each transaction of a check: only its holder writes, and it is alive."""
+
+        def guard(session: Session) -> None:
+            held.guard(session)
+            self._moves()
+
+        return guard
+
+    def _moves(self) -> None:
+        """The decision loop is alive."""
+        self._moved_at = self.clock.monotonic()
+        self.alive()
 
     def deliver(self) -> None:
         """Send what is due in the outbox."""
@@ -193,6 +287,8 @@ class Service:
             exact=False,
         )
         if pruned != Pruned():
+            with self.database.write() as session:
+                note_changes(session, [PRUNED])
             self.ingest.forget()
             log.info("retention.done", pruned=str(pruned))
 
@@ -221,9 +317,33 @@ class Service:
         self.metrics.job_failed(event.job_id.split()[0])
         log.error("job.failed", job=event.job_id, error=f"{type(error).__name__}: {error}"[:300])
 
-    def _every(self, seconds: float, job: Callable[[], None], name: str) -> None:
+    def _clock_stepped(self, step: timedelta) -> None:
+        """The clock was set: what was due after it stood wrong is still due as long after."""
+        log.warning("clock.stepped", seconds=step.total_seconds())
+        if step < timedelta(0):
+            try:
+                with self.database.write() as session:
+                    bring_forward(session, now=self.clock.now(), by=-step)
+            except SQLAlchemyError as error:
+                log.warning("clock.outbox_kept", error=type(error).__name__)
+
+    def _every(
+        self, seconds: float, job: Callable[[], None], name: str, *, by_all: bool = False
+    ) -> None:
+        """Run a job now and then: in one process at a time, or `by_all` in each of them."""
+
+        def alone() -> None:
+            with self.leases.holding(name) as held:
+                if held is not None:
+                    job()
+
         self.scheduler.add_job(
-            job, "interval", seconds=seconds, id=name, name=name, next_run_time=self.clock.now()
+            job if by_all else alone,
+            "interval",
+            seconds=seconds,
+            id=name,
+            name=name,
+            next_run_time=self.clock.now(),
         )
 
     # ---- asked from HTTP
@@ -243,7 +363,13 @@ class Service:
             if latest is not None:
                 tick_us = self.settings_of(model).tick_us or 3_600_000_000
                 close_until(session, model, -(-(latest + 1) // tick_us) * tick_us)
-        instants = self.check(model, flush=True)
+            if not self.database.is_sqlite:
+                note_changes(session, [rows_of(model)])
+        deadline = self.clock.monotonic() + FLUSH_WAITS_S
+        while (instants := self._check_held(model, flush=True)) is None:
+            if self.clock.monotonic() > deadline or self._stopping.wait(0.2):
+                msg = f"another process is checking '{model}' for long; flush it again later"
+                raise KedgeError(msg)
         return {"instants": instants}
 
     def report(self, deployment: Deployment, *, days: float | None = None) -> dict[str, Any]:
@@ -268,6 +394,10 @@ class Service:
                 age = oldest_unsent_age(session, self.clock.now())
             late = age is not None and age > UNSENT_TOO_OLD
             answers["outbox"] = f"the oldest unsent message waits since {age}" if late else ""
+            if self.role.works:
+                still_s = self.clock.monotonic() - self._moved_at
+                stuck = self.scheduler.running and still_s > STUCK_AFTER_S
+                answers["checks"] = f"nothing has moved for {still_s:.0f} s" if stuck else ""
         except SQLAlchemyError as error:
             answers["database"] = f"cannot be read: {type(error).__name__}"
         return answers
@@ -327,7 +457,13 @@ class Service:
             routing=self.routing,
             clock=self.clock,
             alerts=alerts_of(self.config),
+            stopped=self._stopping.is_set,
         )
+
+
+def _note_rows(session: Session, models: Iterable[str]) -> None:
+    """Tell the processes that check of rows that came, when they are committed."""
+    note_changes(session, map(rows_of, models))
 
 
 def open_channels(config: Config) -> Channels:

@@ -116,6 +116,10 @@ def _deliver(
 ) -> Outcome:
     """One attempt: send, judge, write down."""
     at = clock.now()
+    if delivery.claimed_until is not None and at >= delivery.claimed_until:
+        # We were stopped between claiming and sending: another process has it by now.
+        log.warning("delivery.slept", channel=delivery.channel, message=delivery.message.id)
+        return Outcome.RETRY
     reply = _send(channels, delivery, client, clock, console)
     now = clock.now()
     judgement = judge(reply, message_id=delivery.message.id, attempt=delivery.attempt, now=now)

@@ -104,7 +104,8 @@ class Ingest:
     """Takes batches from any thread and writes them from one.
 
     `settings` gives a model's lateness and sampling. `after_commit` is called from the writer
-    thread with the names of the models that got rows. `max_rows` bounds rows waiting, so memory;
+    thread with the names of the models that got rows, `within_commit` with them in the
+    transaction that stores the rows. `max_rows` bounds rows waiting, so memory;
     `group_rows` the rows of one transaction (a larger single batch still goes through).
     """
 
@@ -118,6 +119,7 @@ class Ingest:
         max_batches: int = 4_000,
         group_rows: int = 32_000,
         after_commit: Callable[[frozenset[str]], None] | None = None,
+        within_commit: Callable[[Session, frozenset[str]], None] | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -126,6 +128,7 @@ class Ingest:
         self._max_batches = max_batches
         self._group_rows = group_rows
         self._after_commit = after_commit
+        self._within_commit = within_commit
         self._queue: deque[_Task] = deque()
         self._queued_rows = 0
         self._changed = threading.Condition()
@@ -142,12 +145,16 @@ class Ingest:
 
     def stop(self, timeout_s: float = 30.0) -> bool:
         """Refuse new batches, write what is queued, and end. True if all of it was written."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
+        self.refuse()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
+
+    def refuse(self) -> None:
+        """Refuse new batches; the writer ends once it has written what is queued."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
 
     @property
     def queued_rows(self) -> int:
@@ -240,7 +247,11 @@ class Ingest:
         """One transaction for all; receipts in the order of the group."""
         receipts: dict[int, Receipt] = {}
         samplers: dict[str, SamplerState] = {}
+        models = frozenset(task.batch.model for task in group)
         with self._database.write() as session:
+            if len(models) > 1:
+                for model in sorted(models):  # in one order, or two processes wait in a ring
+                    lock_model(session, model)
             for model, tasks in _by_model(group, EventBatch).items():
                 found, samplers[model] = self._append_events(session, model, tasks)
                 receipts |= {id(task): receipt for task, receipt in zip(tasks, found, strict=True)}
@@ -251,6 +262,8 @@ class Ingest:
                 _note(session, task)
                 if task.within is not None:
                     task.within(session)
+            if self._within_commit is not None:
+                self._within_commit(session, models)
         for model, sampler in samplers.items():
             self._remembered(model).sampler = sampler
         return [receipts[id(task)] for task in group]

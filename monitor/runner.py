@@ -86,7 +86,11 @@ class _Loaded:
 
 @dataclass(slots=True, eq=False)
 class Runner:
-    """Checks every deployment of a model. One per process; not shared between threads."""
+    """Checks every deployment of a model. One per process; not shared between threads.
+
+    `guard` is called at the start of each transaction that saves what a check found, and may
+    raise to undo it. `stopped` ends a check after what it is saving now; the next goes on there.
+    """
 
     database: Database
     settings_of: Callable[[str], Settings]
@@ -94,6 +98,8 @@ class Runner:
     routing: Callable[[], RoutingTable]
     clock: Clock
     alerts: AlertSettings = field(default_factory=AlertSettings)
+    guard: Callable[[Session], None] = lambda _: None
+    stopped: Callable[[], bool] = lambda: False
     _held: dict[Deployment, _Loaded] = field(default_factory=dict)
     _viewed: dict[Deployment, tuple[Watch, Window]] = field(default_factory=dict)
 
@@ -113,6 +119,8 @@ class Runner:
             ends = flush and until_us == watermark_us
             shared.plan(since_us, until_us + (DAY_US if ends else 0))
             for state in states:
+                if self.stopped():
+                    return judged
                 judged += self._check_deployment(state, shared, until_us, flush=ends)
         return judged
 
@@ -159,7 +167,7 @@ class Runner:
                 self._held.pop(deployment, None)
                 raise
             judged += len(steps)
-            if done:
+            if done or self.stopped():
                 return judged
 
     def _advance(
@@ -274,6 +282,7 @@ class Runner:
             instants += 1
             found += [replace(finding, tier=Tier.LOG) for finding in evaluation.findings]
         with self.database.write() as session:
+            self.guard(session)
             save_findings(session, watch.deployment, found)
         log.info("checkpoint.rebuilt", deployment=str(watch.deployment), instants=instants)
         return progress
@@ -306,6 +315,7 @@ class Runner:
         assert progress.evaluated_until_us is not None
         status = self._status(watch, progress, steps)
         with self.database.write() as session:
+            self.guard(session)
             changed = _changed(steps)
             for incident in changed:
                 self._refuse_if_touched(session, incident)

@@ -19,6 +19,9 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 
 BUSY_TIMEOUT_MS = 5000
+IDLE_MS = 60_000
+"""After that PostgreSQL undoes a transaction whose process does not go on with it."""
+
 WAL_RESET_FIXED_IN = (3, 51, 3)
 """SQLite 3.7.0 to 3.51.2 can corrupt a write-ahead log when several connections write."""
 
@@ -99,6 +102,13 @@ def open_database(url: str) -> Database:
     # Pools of their own: a writer that holds a lock must never wait for a connection to read
     # with, while those it keeps waiting hold them all.
     writer = create_engine(parsed, pool_pre_ping=True)
+
+    @event.listens_for(writer, "connect")
+    def limit(connection: Any, _: object) -> None:
+        # A process that is stopped in the middle of a transaction must not keep its locks.
+        connection.execute(f"SET idle_in_transaction_session_timeout = {IDLE_MS}")
+        connection.commit()
+
     reader = create_engine(
         parsed,
         pool_pre_ping=True,

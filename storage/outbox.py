@@ -98,9 +98,11 @@ def claim_next(session: Session, *, now: datetime, lease: timedelta) -> Delivery
     """Claim the delivery that is due longest for this process, or None if none is due.
 
     Two processes may pick the same row; only one UPDATE changes it. A claim whose lease has
-    run out belongs to a process that died, and is free again.
+    run out belongs to a process that died, and is free again; so is one that ends further ahead
+    than two leases, which was made before the clock was set back.
     """
-    free = or_(DeliveryRow.claimed_until.is_(None), DeliveryRow.claimed_until <= now)
+    ends = DeliveryRow.claimed_until
+    free = or_(ends.is_(None), ends <= now, ends > now + 2 * lease)
     waiting = (DeliveryRow.due_at.is_not(None), DeliveryRow.due_at <= now, free)
     oldest = (
         select(DeliveryRow.message_id, DeliveryRow.channel, DeliveryRow.epoch)
@@ -212,6 +214,18 @@ def replay_dead(
         statement = statement.where(DeliveryRow.channel == channel)
     values = {"dead_at": None, "due_at": now, "claimed_until": None, "attempts": 0}
     return rows_changed(session, statement.values(**values))
+
+
+def bring_forward(session: Session, *, now: datetime, by: timedelta) -> int:
+    """Let what is due later be due `by` earlier, at most now: the clock was set back by that."""
+    later = session.scalars(
+        select(DeliveryRow).where(DeliveryRow.due_at > now).with_for_update(skip_locked=True)
+    ).all()
+    for row in later:
+        assert row.due_at is not None
+        row.due_at = max(now, row.due_at - by)
+    session.flush()
+    return len(later)
 
 
 def waiting_count(session: Session) -> int:

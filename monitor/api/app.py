@@ -15,8 +15,10 @@ from monitor.api.work import work_router
 from monitor.web.pages import pages_router
 
 
-def create_app(context: ApiContext) -> FastAPI:
+def create_app(context: ApiContext, *, only_health: bool = False) -> FastAPI:
     """An ASGI application over a running service. It owns nothing and needs no start of its own.
+
+    `only_health` is for a process that takes no rows and shows no pages: a worker.
 
     There are no interactive docs pages: those load scripts from elsewhere. `/openapi.json` is
     there, and like everything but the two health routes it needs the token where one is set.
@@ -30,6 +32,9 @@ def create_app(context: ApiContext) -> FastAPI:
     )
     app.add_middleware(Guard, config=context.config)
     problems.install(app)
+    if only_health:
+        app.include_router(health_router(context))
+        return app
     app.include_router(context.ingest)
     app.include_router(query_router(context))
     app.include_router(work_router(context))

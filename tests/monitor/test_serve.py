@@ -32,8 +32,8 @@ def test_a_reload_that_cannot_be_used_keeps_the_old_configuration(
     handlers: dict[int, Callable[[int, None], None]] = {}
     services: list[Service] = []
 
-    def opened(*given: Any) -> Service:
-        services.append(Service(*given))
+    def opened(*given: Any, **named: Any) -> Service:
+        services.append(Service(*given, **named))
         return services[0]
 
     def meanwhile(*_: object, **__: object) -> None:
@@ -46,7 +46,7 @@ def test_a_reload_that_cannot_be_used_keeps_the_old_configuration(
     monkeypatch.setattr(module, "Service", opened)
     monkeypatch.setattr(module, "configure_logging", lambda _: None)
     monkeypatch.setattr("monitor.serve.signal.signal", handlers.__setitem__)
-    monkeypatch.setattr("monitor.serve.uvicorn.run", meanwhile)
+    monkeypatch.setattr("monitor.serve.Server.run", meanwhile)
     with capture_logs() as logs:
         module.serve(None)
 
