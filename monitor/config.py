@@ -41,6 +41,7 @@ class ServiceConfig(Section):
     retention: DurationUs = Field(parse_duration("90d", what="retention"))
     future_limit: DurationUs = Field(parse_duration("1h", what="future_limit"))
     token_env: str = "KEDGE_TOKEN"  # noqa: S105  # the name of a variable, no secret
+    requests_per_minute: int = Field(6_000, ge=1)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property

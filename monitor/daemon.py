@@ -29,6 +29,7 @@ from monitor.clock import Clock
 from monitor.config import ChannelConfig, Config, ModelConfig, SourceConfig
 from monitor.config_oncall import alerts_of, routing_of
 from monitor.delivery import Channel, Channels, deliver_due
+from monitor.door import anonymous_words, refuse_open_door, refuse_weak_token
 from monitor.errors import InputError, KedgeError, NotAllowedError, did_you_mean
 from monitor.ingest import Ingest, ModelIngest
 from monitor.leases import Held, Leases
@@ -55,6 +56,7 @@ from storage.migrations import current_revision, head_revision, upgrade
 from storage.outbox import bring_forward, oldest_unsent_age
 from storage.partitions import make_partitions
 from storage.retention import Pruned, prune
+from storage.tokens import any_live_token, any_token
 
 log = structlog.get_logger()
 
@@ -97,12 +99,13 @@ class Service:
     _moved_at: float = 0.0
 
     def __post_init__(self) -> None:
-        refuse_open_door(self.config)
+        refuse_weak_token(self.config)
         self.database = open_database(self.config.service.database)
         if self.database.is_sqlite and self.role is not ProcessRole.ALL:
             msg = f"--role {self.role} needs PostgreSQL; on SQLite one process does everything"
             raise InputError(msg)
         upgrade(self.database)
+        self.refuse_open_door(self.config)
         self.leases = Leases(self.database, self.clock)
         self._noticed = Noticed(self.database)
         with self.database.write() as session:
@@ -145,11 +148,15 @@ class Service:
             self._every(service.check_every / 1e6, self.notice, "notice", by_all=True)
         self.scheduler.add_listener(self._job_failed, EVENT_JOB_ERROR)
         self.scheduler.start()
+        with self.database.read() as session:
+            words = anonymous_words(self.config, tokens=any_token(session))
+        if words:
+            log.warning("service.anonymous", words=words)
         log.info(
             "service.started",
             models=len(self.config.models),
             database=self.database.writer.url.render_as_string(hide_password=True),
-            anonymous=service.token is None,
+            anonymous=bool(words),
             role=self.role.value,
         )
 
@@ -419,7 +426,8 @@ class Service:
             KedgeError: the new configuration cannot be used; the old one stays.
         """
         channels = open_channels(config)
-        refuse_open_door(config)
+        refuse_weak_token(config)
+        self.refuse_open_door(config)
         with self.database.write() as session:
             for model in config.models:
                 register_model(session, model, self.clock.now())
@@ -427,6 +435,20 @@ class Service:
         self.runner.alerts = self.reader.alerts = alerts_of(config)
         self.references_changed()
         log.info("config.reloaded", models=len(config.models), channels=len(config.channels))
+
+    def refuse_open_door(self, config: Config) -> None:
+        """A service that others can reach needs a token: the shared one, or one it has made.
+
+        Raises:
+            NotAllowedError: there is neither; the database is closed.
+        """
+        with self.database.read() as session:
+            live = any_live_token(session, self.clock.now())
+        try:
+            refuse_open_door(config, tokens=live)
+        except NotAllowedError:
+            self.database.close()
+            raise
 
     # ---- settings
 
@@ -507,21 +529,6 @@ def source_options(source: SourceConfig) -> dict[str, Any]:
         "watermark_column": source.watermark_column,
         **options,
     }
-
-
-def refuse_open_door(config: Config) -> None:
-    """Only this machine may come in without a token.
-
-    Raises:
-        NotAllowedError: if the service would be open to others.
-    """
-    service = config.service
-    if not service.is_loopback and service.token is None:
-        msg = (
-            f"service.host {service.host} is open to other machines and no token is set; put one "
-            f"in the environment variable {service.token_env}, or listen on 127.0.0.1"
-        )
-        raise NotAllowedError(msg)
 
 
 def deployments_of(database: Database, model: str) -> list[str]:

@@ -13,11 +13,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from monitor.clock import Clock
 from monitor.config import Config
-from monitor.daemon import open_channels, refuse_open_door
+from monitor.daemon import open_channels
+from monitor.door import anonymous_words, refuse_open_door, refuse_weak_token
 from monitor.errors import KedgeError
 from storage.engine import Database, open_database, sqlite_version, sqlite_warning
 from storage.migrations import current_revision, head_revision
 from storage.outbox import dead_count, oldest_unsent_age, waiting_count
+from storage.tokens import any_live_token, any_token
 
 LEAST_FREE_BYTES = 1_000_000_000
 RELEASED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -35,7 +37,7 @@ class Look:
 def examine(config: Config, clock: Clock) -> Iterator[Look]:
     """Database, outbox, clock, disk, channels, door. Changes nothing but the database's files."""
     yield Look("configuration", f"{len(config.models)} models, {len(config.channels)} channels")
-    yield _refused("door", lambda: refuse_open_door(config), "only those with a token, or loopback")
+    yield _refused("shared token", lambda: refuse_weak_token(config), "none, or a good one")
     yield _refused("channels", lambda: open_channels(config), "secrets and addresses can be used")
     try:
         database = open_database(config.service.database)
@@ -44,6 +46,7 @@ def examine(config: Config, clock: Clock) -> Iterator[Look]:
         return
     try:
         yield from _database(database, clock)
+        yield _door(config, database, clock)
     finally:
         database.close()
     now = clock.now()
@@ -74,6 +77,19 @@ def _database(database: Database, clock: Clock) -> Iterator[Look]:
         free = shutil.disk_usage(folder).free
         wrong = "" if free >= LEAST_FREE_BYTES else f"only {free / 1e9:.2f} GB free in {folder}"
         yield Look("disk", f"{free / 1e9:.0f} GB free", wrong)
+
+
+def _door(config: Config, database: Database, clock: Clock) -> Look:
+    try:
+        with database.read() as session:
+            live, ever = any_live_token(session, clock.now()), any_token(session)
+    except SQLAlchemyError:
+        live = ever = False  # no tables yet; the look at the database says so
+    return _refused(
+        "door",
+        lambda: refuse_open_door(config, tokens=live),
+        anonymous_words(config, tokens=ever) or "only those with a token",
+    )
 
 
 def _outbox(database: Database, clock: Clock) -> Look:

@@ -423,3 +423,34 @@ class ChangeRow(Base):
 
     topic: Mapped[str] = mapped_column(primary_key=True)
     number: Mapped[int]
+
+
+class TokenRow(Base):
+    """A token that lets somebody in: what it may do, for whom, and the hash of its secret."""
+
+    __tablename__ = "tokens"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    secret_hash: Mapped[str]
+    scopes: Mapped[Any] = mapped_column(Json)
+    models: Mapped[Any] = mapped_column(Json)
+    domains: Mapped[Any] = mapped_column(Json)
+    created_at: Mapped[datetime]
+    created_by: Mapped[str]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    revoked_by: Mapped[str]
+    last_used_at: Mapped[datetime | None]
+
+
+class BrowserSessionRow(Base):
+    """Somebody who logged in with a token; `token_id` "" is the shared one, `proof` its hash."""
+
+    __tablename__ = "browser_sessions"
+
+    secret_hash: Mapped[str] = mapped_column(primary_key=True)
+    token_id: Mapped[str]
+    proof: Mapped[str]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
-from fastapi import FastAPI
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.responses import JSONResponse
 
 from monitor.api import problems
+from monitor.api.access import FencedDatabase, authorise, install_scopes, needs
 from monitor.api.context import ApiContext
+from monitor.api.door import Door
 from monitor.api.guard import Guard
 from monitor.api.health import health_router
 from monitor.api.query import query_router
+from monitor.api.tokens import tokens_router
 from monitor.api.work import work_router
+from monitor.web.login import login_router
 from monitor.web.pages import pages_router
+from storage.tokens import Scope
 
 
 def create_app(context: ApiContext, *, only_health: bool = False) -> FastAPI:
@@ -21,7 +28,8 @@ def create_app(context: ApiContext, *, only_health: bool = False) -> FastAPI:
     `only_health` is for a process that takes no rows and shows no pages: a worker.
 
     There are no interactive docs pages: those load scripts from elsewhere. `/openapi.json` is
-    there, and like everything but the two health routes it needs the token where one is set.
+    there, and needs a token as everything does but the two health routes and the login page.
+    What the routes find in the database is bounded by who asks (access.py).
     """
     app = FastAPI(
         title="Kedge",
@@ -29,18 +37,37 @@ def create_app(context: ApiContext, *, only_health: bool = False) -> FastAPI:
         description="Domain-shift monitoring for transferred models.",
         docs_url=None,
         redoc_url=None,
+        openapi_url=None,
+        dependencies=[Depends(authorise)],
     )
-    app.add_middleware(Guard, config=context.config)
+    door = Door(context.database, context.config, context.clock)
+    context = replace(context, database=FencedDatabase(context.database))
+    app.add_middleware(Guard, config=context.config, door=door, clock=context.clock)
     problems.install(app)
     if only_health:
         app.include_router(health_router(context))
+        install_scopes(app)
         return app
     app.include_router(context.ingest)
     app.include_router(query_router(context))
     app.include_router(work_router(context))
     app.include_router(health_router(context))
+    app.include_router(tokens_router(context, door))
     app.include_router(pages_router(context))
+    app.include_router(login_router(context, door))
+    app.include_router(_description(app))
+    install_scopes(app)
     return app
+
+
+def _description(app: FastAPI) -> APIRouter:
+    router = APIRouter(include_in_schema=False, dependencies=[needs(Scope.READ)])
+
+    @router.get("/openapi.json")
+    def openapi() -> JSONResponse:
+        return JSONResponse(app.openapi())
+
+    return router
 
 
 def _version() -> str:

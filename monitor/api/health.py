@@ -7,7 +7,9 @@ from fastapi.responses import JSONResponse, Response
 
 from alerts.plain import plain
 from monitor.api import shapes
+from monitor.api.access import OPEN, needs, refuse_bound
 from monitor.api.context import ApiContext
+from storage.tokens import Scope
 
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -16,13 +18,18 @@ def health_router(context: ApiContext) -> APIRouter:
     """`/livez`, `/readyz` and `/metrics`."""
     router = APIRouter(tags=["health"])
 
-    @router.get("/livez", response_model=dict[str, str])
+    open_to_all = [needs(OPEN)]
+
+    @router.head("/livez", dependencies=open_to_all, include_in_schema=False)
+    @router.get("/livez", dependencies=open_to_all, response_model=dict[str, str])
     async def livez() -> dict[str, str]:
         """The process answers. Touches nothing."""
         return {"status": "alive"}
 
+    @router.head("/readyz", dependencies=open_to_all, include_in_schema=False)
     @router.get(
         "/readyz",
+        dependencies=open_to_all,
         response_model=shapes.Health,
         responses={503: {"model": shapes.Health, "description": "Something is not ready"}},
     )
@@ -34,11 +41,13 @@ def health_router(context: ApiContext) -> APIRouter:
 
     @router.get(
         "/metrics",
+        dependencies=[needs(Scope.READ)],
         response_class=Response,
         responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
     )
     def metrics() -> Response:
         """Counters and gauges in Prometheus' text format."""
+        refuse_bound("the figures are about every model")
         return Response(context.metrics.render(), headers={"Content-Type": EXPOSITION})
 
     return router

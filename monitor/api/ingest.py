@@ -21,6 +21,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy.exc import DBAPIError
 
 from detectors.records import Schema, Task, to_us
+from monitor.api.access import asking, needs
 from monitor.api.decode_arrow import decode_arrow_events, decode_arrow_labels, read_stream
 from monitor.api.decode_json import decode_json_events, decode_json_labels, learn_json_schema
 from monitor.api.errors import RequestRefusedError, refusal_response
@@ -32,6 +33,8 @@ from monitor.clock import Clock
 from monitor.errors import did_you_mean, shortened
 from monitor.ingest import Ingest, OverloadedError, Receipt, StoppingError
 from storage.deployments import UnknownModelError
+from storage.tenancy import Tenant
+from storage.tokens import Scope
 
 log = structlog.get_logger(__name__)
 R = TypeVar("R")
@@ -177,11 +180,14 @@ def _request_body(key: str, row: dict[str, Any], example: dict[str, Any]) -> dic
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "The body as a whole cannot be read"},
-    404: {"model": Problem, "description": "Unknown model"},
+    401: {"model": Problem, "description": "The token is missing or wrong"},
+    403: {"model": Problem, "description": "The token has not the scope, or is bound to domains"},
+    404: {"model": Problem, "description": "Unknown model, or another sender's domain"},
     408: {"model": Problem, "description": "The body came too slowly"},
     413: {"model": Problem, "description": "Too many bytes or rows"},
     415: {"model": Problem, "description": "Unknown content type or encoding"},
     422: {"model": Problem, "description": "No row could be kept: the counts come along"},
+    429: {"model": Problem, "description": "This token asks too often: see Retry-After"},
     503: {"model": Problem, "description": "Overloaded or stopping: see Retry-After"},
 }
 _Model = Annotated[str | None, Query(max_length=200, description="For NDJSON and Arrow")]
@@ -213,7 +219,7 @@ def ingest_router(
         yield
         executor.shutdown(wait=False, cancel_futures=True)
 
-    router = APIRouter(tags=["ingest"], lifespan=lifespan)
+    router = APIRouter(tags=["ingest"], lifespan=lifespan, dependencies=[needs(Scope.INGEST)])
     service = _Service(
         ingest,
         schemas,
@@ -276,7 +282,9 @@ async def _take(
             in_flight=service.in_flight,
             body=body,
         )
-        work = partial(decode, form=form, model=model, service=service)
+        # Worker threads of this pool do not know who asks: they are told.
+        tenant = asking().tenant
+        work = partial(decode, form=form, model=model, service=service, tenant=tenant)
         batch = await _decoded(body, work, service)
         receipt = await asyncio.wrap_future(submit(batch))
     except RequestRefusedError as refused:
@@ -308,8 +316,10 @@ async def _decoded(body: Body, decode: Callable[[bytes], R], service: _Service) 
         return await loop.run_in_executor(service.executor, work)
 
 
-def _decode_events(body: bytes, *, form: str, model: str | None, service: _Service) -> EventBatch:
-    name, task = _known_model(body, form, model, service.schemas)
+def _decode_events(
+    body: bytes, *, form: str, model: str | None, service: _Service, tenant: Tenant
+) -> EventBatch:
+    name, task = _known_model(body, form, model, service.schemas, tenant)
     limits, lines = service.limits, form == NDJSON
     now_us = to_us(service.clock.now())
     table = read_stream(body, limits) if form == ARROW else None
@@ -322,14 +332,34 @@ def _decode_events(body: bytes, *, form: str, model: str | None, service: _Servi
         )
         schema = service.schemas.learnt(name, found) if found.columns else found
     if table is not None:
-        return decode_arrow_events(table, model=name, schema=schema, now_us=now_us, limits=limits)
-    return decode_json_events(
-        body, model=name, schema=schema, now_us=now_us, limits=limits, lines=lines
-    )
+        batch = decode_arrow_events(table, model=name, schema=schema, now_us=now_us, limits=limits)
+    else:
+        batch = decode_json_events(
+            body, model=name, schema=schema, now_us=now_us, limits=limits, lines=lines
+        )
+    return _of_tenant(batch, tenant)
 
 
-def _decode_labels(body: bytes, *, form: str, model: str | None, service: _Service) -> LabelBatch:
-    name, task = _known_model(body, form, model, service.schemas)
+def _of_tenant(batch: EventBatch, tenant: Tenant) -> EventBatch:
+    """The batch, if every domain in it is the sender's own; else nothing of it is taken."""
+    domains = batch.window.domain
+    foreign = [d for d in domains.values if not tenant.has_domain(d)] if domains else []
+    if foreign:
+        own = shortened(tenant.domains)
+        raise RequestRefusedError(404, f"no domain '{cut(foreign[0])}'", f"this token has: {own}")
+    return batch
+
+
+def _decode_labels(
+    body: bytes, *, form: str, model: str | None, service: _Service, tenant: Tenant
+) -> LabelBatch:
+    name, task = _known_model(body, form, model, service.schemas, tenant)
+    if tenant.domains:
+        raise RequestRefusedError(
+            403,
+            "labels name no domain, and this token is bound to some",
+            "send labels with a token for the whole model",
+        )
     now_us = to_us(service.clock.now())
     limits = service.limits
     if form == ARROW:
@@ -341,7 +371,7 @@ def _decode_labels(body: bytes, *, form: str, model: str | None, service: _Servi
 
 
 def _known_model(
-    body: bytes, form: str, asked: str | None, schemas: ModelSchemas
+    body: bytes, form: str, asked: str | None, schemas: ModelSchemas, tenant: Tenant
 ) -> tuple[str, Task]:
     if form == JSON:
         name = model_of(body, asked)
@@ -349,9 +379,9 @@ def _known_model(
         raise RequestRefusedError(400, "no model is named", "add ?model=NAME to the address")
     else:
         name = asked
-    task = schemas.task_of(name)
+    task = schemas.task_of(name) if tenant.has_model(name) else None
     if task is None:
-        raise _unknown_model(name, schemas.models())
+        raise _unknown_model(name, [m for m in schemas.models() if tenant.has_model(m)])
     return name, task
 
 

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from alerts.plain import name
 from detectors.records import Deployment
+from monitor.api.access import asking
 from monitor.api.errors import RequestRefusedError
 from monitor.config import Config
 from monitor.errors import did_you_mean, shortened
@@ -15,9 +16,10 @@ from storage.deployments import DeploymentState, list_deployments, list_models
 
 
 def known_models(session: Session, config: Config) -> tuple[str, ...]:
-    """Configured models first, then those that only the database remembers."""
+    """The tenant's models: configured ones first, then those only the database remembers."""
     stored = [model for model in list_models(session) if model not in config.models]
-    return (*config.models, *stored)
+    tenant = asking().tenant
+    return tuple(model for model in (*config.models, *stored) if tenant.has_model(model))
 
 
 def find_model(session: Session, config: Config, model: str) -> str:

@@ -40,8 +40,10 @@ STATUS: tuple[tuple[type[Exception], int], ...] = (
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     401: {"model": Problem, "description": "The token is missing or wrong"},
+    403: {"model": Problem, "description": "The token has not the scope, or is bound"},
     404: {"model": Problem, "description": "Nothing has this name or id"},
     422: {"model": Problem, "description": "A parameter or field is not what it should be"},
+    429: {"model": Problem, "description": "This token asks too often: see Retry-After"},
 }
 CONFLICT: dict[int | str, dict[str, Any]] = {
     409: {"model": Problem, "description": "Not possible in the present state"}
@@ -103,6 +105,7 @@ def _http(request: Request, error: Exception) -> Response:
         404: (f"no page or route '{path}'", "routes are listed in /openapi.json"),
         405: (f"{request.method} is not possible on '{path}'", "see /openapi.json"),
         400: ("the body cannot be read", "send one JSON object in UTF-8"),
+        408: (str(error.detail), "send it more quickly"),
         413: (str(error.detail), "send less at once"),
     }
     what, hint = hints.get(error.status_code, (str(error.detail), "see /openapi.json"))

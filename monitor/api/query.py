@@ -14,6 +14,7 @@ from pydantic import AwareDatetime
 from alerts.records import IncidentState, RequestStatus
 from detectors.records import Deployment, Mode, Tier, to_datetime
 from monitor.api import shapes
+from monitor.api.access import needs
 from monitor.api.context import ApiContext
 from monitor.api.errors import RequestRefusedError
 from monitor.api.forms import (
@@ -41,6 +42,7 @@ from storage.outbox import (
 )
 from storage.references import get_reference, list_references
 from storage.retraining import UnknownRequestError, get_request, list_requests, request_history
+from storage.tokens import Scope
 
 REPORTS_AT_ONCE = 2
 """Reports take a core each for a second or more; further ones wait without holding a thread."""
@@ -56,7 +58,7 @@ Filter = Annotated[str | None, Query(max_length=200)]
 
 def query_router(context: ApiContext) -> APIRouter:
     """Routes that change nothing."""
-    router = APIRouter(prefix="/v1", responses=PROBLEMS)
+    router = APIRouter(prefix="/v1", responses=PROBLEMS, dependencies=[needs(Scope.READ)])
     _models(router, context)
     _evidence(router, context)
     _reports(router, context)

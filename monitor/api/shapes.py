@@ -5,13 +5,29 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from alerts.records import IncidentState, MessageType, RequestStatus, Severity
 from detectors.records import Maturity, Mode, State, Task, Tier, TransferState
+from monitor.api.access import author
 from storage.references import ReferenceStatus, Role
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120)]
+
+
+def _author(given: str, checked: ValidatorFunctionWrapHandler) -> str:
+    return author(checked(given) if given != "" else None)
+
+
+Author = Annotated[Name, WrapValidator(_author)]
+"""Who does something: the name of the token, whatever was given; else it must be given."""
 Note = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1_000)]
 
 
@@ -197,7 +213,7 @@ class Deed(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"by": "ann"}})
 
-    by: Name = Field(description="A person or a system")
+    by: Author = Field("", validate_default=True, description="Needed only without a token")
     note: Note = ""
 
 

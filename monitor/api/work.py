@@ -22,6 +22,7 @@ from alerts.plain import name, plain
 from alerts.records import Change, Decision, Incident, Reason, RequestStatus
 from detectors.records import to_datetime
 from monitor.api import shapes
+from monitor.api.access import needs, refuse_bound
 from monitor.api.author import author_of
 from monitor.api.context import ApiContext
 from monitor.api.errors import RequestRefusedError
@@ -34,6 +35,7 @@ from storage.deployments import get_deployment
 from storage.incidents import UnknownIncidentError, get_incident, list_incidents, save_incidents
 from storage.outbox import get_message, replay_dead
 from storage.retraining import UnknownRequestError, change_status, list_requests
+from storage.tokens import Scope
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +45,9 @@ Do = Callable[[Incident, datetime], Decision]
 
 def work_router(context: ApiContext) -> APIRouter:
     """Routes that change what people track."""
-    router = APIRouter(prefix="/v1", responses={**PROBLEMS, **CONFLICT})
+    router = APIRouter(
+        prefix="/v1", responses={**PROBLEMS, **CONFLICT}, dependencies=[needs(Scope.OPERATE)]
+    )
     _incidents(router, context)
     _requests(router, context)
     _service(router, context)
@@ -182,6 +186,7 @@ def _service(router: APIRouter, context: ApiContext) -> None:
         """Close every tick of a model now, as at the end of a file."""
         with context.database.read() as session:
             find_model(session, context.config(), body.model)
+        refuse_bound("this closes every domain of a model", only_to_domains=True)
         return {"model": body.model, "counts": dict(context.flush(body.model))}
 
     @router.post("/outbox/{message_id}/replay", response_model=shapes.Replayed, tags=["outbox"])

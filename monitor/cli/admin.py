@@ -19,14 +19,20 @@ def check_config(
     """Validate a configuration and say what it means. Touches nothing."""
     from monitor.config import load_config
     from monitor.config_oncall import explain_route
-    from monitor.daemon import open_channels, refuse_open_door
+    from monitor.daemon import open_channels
+    from monitor.door import refuse_weak_token
     from storage.engine import parse_url
 
     config = load_config(config_path)
     parse_url(config.service.database)
-    refuse_open_door(config)
+    refuse_weak_token(config)
     open_channels(config)
     click.echo(f"listens on {config.service.host}:{config.service.port}")
+    if not config.service.is_loopback and config.service.token is None:
+        click.echo(
+            f"  others can reach it and {config.service.token_env} holds no token: it starts only "
+            "if `kedge token create` has made one"
+        )
     for name, model in config.models.items():
         click.echo(f"model {name}: {model.task.value}, {model.budget}, tick {model.tick}")
     for channel in config.channels:

@@ -11,12 +11,14 @@ from fastapi.responses import HTMLResponse
 
 from alerts.records import IncidentState
 from alerts.runbooks import runbook_link
+from monitor.api.access import asking, needs
 from monitor.api.forms import domain_json
 from monitor.reports.forms import incident_json
 from monitor.web.render import html_page, html_reply, new_nonce
 from monitor.web.runbooks import runbook_page
 from storage.deployments import list_deployments
 from storage.incidents import count_open, list_incidents
+from storage.tokens import Scope
 
 if TYPE_CHECKING:
     from monitor.api.context import ApiContext
@@ -28,7 +30,11 @@ _ORDER = {"harm": 0, "drift": 1, "watch": 2, "undetermined": 3, "ok": 4}
 
 def pages_router(context: ApiContext) -> APIRouter:
     """HTML routes; not in the OpenAPI, which is for programs."""
-    router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+    router = APIRouter(
+        include_in_schema=False,
+        default_response_class=HTMLResponse,
+        dependencies=[needs(Scope.READ)],
+    )
     reports = CapacityLimiter(1)
 
     @router.get("/")
@@ -43,7 +49,7 @@ def pages_router(context: ApiContext) -> APIRouter:
             here="fleet",
             lead=_lead(lines),
             lines=lines,
-            models=list(context.config().models),
+            models=[m for m in context.config().models if asking().tenant.has_model(m)],
         )
 
     @router.get("/incidents")

@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from alerts.plain import name, plain
+from monitor.api.access import asking
 from monitor.reports.html import style_text
 from monitor.reports.view import MARK, state_words
 
@@ -58,6 +59,7 @@ def _templates() -> Environment:
         words=state_words,
         mark=_mark,
     )
+    environment.globals["logged_in"] = lambda: asking().by_cookie
     return environment
 
 

@@ -35,7 +35,16 @@ from storage.migrations import (
 from tests.storage.rows import START
 
 ROWS = 3
-JSON_COLUMNS = {"status", "schema", "domains", "detail", "position", "learnt_schema"}
+JSON_COLUMNS = {
+    "status",
+    "schema",
+    "domains",
+    "detail",
+    "position",
+    "learnt_schema",
+    "scopes",
+    "models",
+}
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
