@@ -6,7 +6,7 @@ The same `evaluate` and `judge` as the daemon, rows from memory, nothing sent.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -30,6 +30,8 @@ from detectors.records import (
 )
 from monitor.durations import duration_words
 from monitor.errors import InputError
+from monitor.injecting import Placed, inject
+from monitor.injection import Injection
 from monitor.judgement import Ledger, current_verdict, judge, spends_budget
 from monitor.named import run_lengths
 from monitor.pipeline import evaluate, open_progress
@@ -112,12 +114,13 @@ class DomainReplay:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Replay:
-    """A whole log: one entry a domain, and notes on how the files were read."""
+    """A whole log: one entry a domain, notes on how files were read, and what was put in."""
 
     model: str
     settings: Settings
     domains: tuple[DomainReplay, ...]
     notes: tuple[str, ...]
+    placed: tuple[Placed, ...] = ()
 
 
 def replay(
@@ -127,13 +130,16 @@ def replay(
     *,
     model: str = "model",
     on_tick: OnTick | None = None,
+    injections: Sequence[Injection] = (),
 ) -> Replay:
     """Run every domain of a log past its reference.
 
-    `on_tick(domain, done_us, total_us)` is called as event time moves on.
+    `on_tick(domain, done_us, total_us)` is called as event time moves on. `injections` are put
+    into the log first.
 
     Raises:
-        InputError: if the log has no time axis and the tick is not a row count.
+        InputError: if the log has no time axis and the tick is not a row count, or an injection
+            does not fit it.
     """
     notes: list[str] = []
     if settings.tick_rows is None and log.window.ts_us is None:
@@ -144,6 +150,7 @@ def replay(
         raise InputError(msg)
     schema = _schema(reference, log)
     past, live = _timed(reference, notes), _timed(log, notes)
+    live, placed = inject(live, past, schema, injections)
     references, parts = dict(split_domains(past)), dict(split_domains(live))
     _note_nameless(live, notes)
     notes += [f"{name}: in the reference only" for name in references if name not in parts]
@@ -179,7 +186,7 @@ def replay(
     if not domains:
         msg = f"{log.path}: no rows left to replay; {'; '.join(notes)}"
         raise InputError(msg)
-    return Replay(model, settings, tuple(domains), tuple(notes))
+    return Replay(model, settings, tuple(domains), tuple(notes), placed)
 
 
 def _timed(table: Table, notes: list[str]) -> Window:

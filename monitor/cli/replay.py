@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
 from detectors.records import Settings
 from monitor.cli.options import role_options, settings_options
+from monitor.errors import UsageError
 from monitor.roles import ROLE_NAMES, Roles
 
 
@@ -19,6 +21,14 @@ from monitor.roles import ROLE_NAMES, Roles
 @role_options
 @settings_options
 @click.option("--model", default="model", show_default=True, help="What to call the model.")
+@click.option(
+    "--inject",
+    "injected",
+    multiple=True,
+    metavar="COLUMN:KIND:SIZE@TIME",
+    help="Put a change into the log and say when it is seen: income:shift:0.5@+20d.",
+)
+@click.option("--out", metavar="FILE.html", help="Also draw the timeline as one HTML file.")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
 @click.option("--exit-code", is_flag=True, help="Exit 3 on drift or harm, 5 on too little data.")
 def replay(
@@ -27,6 +37,8 @@ def replay(
     roles: Roles,
     settings: Settings,
     model: str,
+    injected: tuple[str, ...],
+    out: str | None,
     output: str,
     exit_code: bool,
 ) -> int:
@@ -35,29 +47,59 @@ def replay(
     The reference and the log are Parquet, CSV or JSON-lines files with the same columns. Ticks
     close by event time, labels are judged one label delay after their event, and the end of the
     log is taken as the planned review of the transfer verdict unless --review says otherwise.
+
+    --inject puts a change into a copy of the log, COLUMN:KIND:SIZE@TIME[..UNTIL][@DOMAIN], and
+    may be repeated. Kinds: shift, scale, unit, nulls, zero-fill, unseen, swap, drop for columns;
+    odds, flip, nulls for label; bias for score. The log is replayed as it was and with the
+    change: false alarms of the first, delay and diagnosis of the second.
     """
     from rich.console import Console
 
+    from monitor.injected_replay import InjectedReplay, injected_json, injected_replay
+    from monitor.injection import parse_injection
+    from monitor.replay import Replay, to_json
     from monitor.replay import replay as run_replay
-    from monitor.replay import to_json
     from monitor.reports.replay_text import print_replay
     from monitor.tables import read_table
 
     errors = Console(stderr=True)
+    injections = [parse_injection(text) for text in injected]
     # A reference may be a training table: without times, scores or labels of its own.
     reference_table = read_table(reference, roles, optional=frozenset(ROLE_NAMES))
     log = read_table(log_path, roles, like=reference_table)
     for note in dict.fromkeys((*reference_table.notes, *log.notes)):
         errors.print(note, style="dim", highlight=False, markup=False)
     with _progress(errors) as on_tick:
-        result = run_replay(reference_table, log, settings, model=model, on_tick=on_tick)
+        told: Replay | InjectedReplay
+        if injections:
+            told = injected_replay(
+                reference_table, log, settings, injections, model=model, on_tick=on_tick
+            )
+        else:
+            told = run_replay(reference_table, log, settings, model=model, on_tick=on_tick)
+    result = told.changed if isinstance(told, InjectedReplay) else told
     for note in result.notes:
         errors.print(note, style="dim", highlight=False, markup=False)
+    if out is not None:
+        from monitor.reports.timeline import render_timeline
+
+        try:
+            Path(out).write_text(render_timeline(told), encoding="utf-8")
+        except OSError as error:
+            msg = f"--out {out}: cannot be written ({error.strerror}); is the folder there?"
+            raise UsageError(msg) from error
+        errors.print(f"timeline in {out}", style="dim", highlight=False, markup=False)
     if output == "json":
-        json.dump(to_json(result), sys.stdout, allow_nan=False, indent=2)
+        shown = injected_json(told) if isinstance(told, InjectedReplay) else to_json(result)
+        json.dump(shown, sys.stdout, allow_nan=False, indent=2)
         sys.stdout.write("\n")
     else:
-        print_replay(result, Console())
+        console = Console()
+        print_replay(result, console)
+        if isinstance(told, InjectedReplay):
+            from monitor.reports.injected_text import print_outcomes
+
+            print_outcomes(told, console)
     return _code(to_json(result)) if exit_code else 0
 
 

@@ -64,7 +64,7 @@ def histogram(column: Mapping[str, Any], *, uid: str) -> str:
         f"{share(after[most])} now."
     )
     width, height = (360, 150) if upright else (360, 22 + 18 * min(len(labels), MOST_VALUES))
-    return _svg(
+    return svg(
         width, height, f"{clean(column['name'], 60)}: reference and current", said, body, uid
     )
 
@@ -85,12 +85,12 @@ def _upright(labels: Sequence[str], before: Sequence[float], after: Sequence[flo
             f"{_bar(left + 0.06 * step, 0.88 * step, old / top, frame, 'reference')}"
             f"{_bar(left + 0.30 * step, 0.40 * step, new / top, frame, 'current')}</g>"
         )
-    parts.append(_line(frame.left, frame.floor, frame.right_edge, frame.floor, "axis"))
+    parts.append(line(frame.left, frame.floor, frame.right_edge, frame.floor, "axis"))
     for at, anchor in _ticks(len(labels)):
         middle = frame.left + (at + 0.5) * step
-        text = _bin_start(labels[at]) if anchor != "end" else _bin_end(labels[at])
+        words = _bin_start(labels[at]) if anchor != "end" else _bin_end(labels[at])
         spot = {"start": frame.left, "end": frame.right_edge}.get(anchor, middle)
-        parts.append(_text(spot, frame.height - 8, text, anchor))
+        parts.append(text(spot, frame.height - 8, words, anchor))
     return "".join(parts)
 
 
@@ -131,18 +131,18 @@ def _lying(labels: Sequence[str], before: Sequence[float], after: Sequence[float
         width = frame.right_edge - frame.left
         parts.append(
             f"<g><title>{words}</title>"
-            f"{_text(frame.left - 6, y + 12, _cut(labels[at]), 'end')}"
+            f"{text(frame.left - 6, y + 12, _cut(labels[at]), 'end')}"
             f'<rect class="reference" x="{frame.left:.1f}" y="{y + 1:.1f}" '
             f'width="{width * old / top:.1f}" height="14"/>'
             f'<rect class="current" x="{frame.left:.1f}" y="{y + 5:.1f}" '
             f'width="{width * new / top:.1f}" height="6"/>'
-            f"{_text(frame.width - 2, y + 12, share(new), 'end')}</g>"
+            f"{text(frame.width - 2, y + 12, share(new), 'end')}</g>"
         )
     bottom = frame.top + 18 * len(order)
-    parts.append(_line(frame.left, frame.top, frame.left, bottom, "axis"))
+    parts.append(line(frame.left, frame.top, frame.left, bottom, "axis"))
     hidden = len(labels) - len(order)
     if hidden:
-        parts.append(_text(frame.left, bottom + 12, f"and {count(hidden, 'value')} more", "start"))
+        parts.append(text(frame.left, bottom + 12, f"and {count(hidden, 'value')} more", "start"))
     return "".join(parts)
 
 
@@ -153,7 +153,7 @@ def _cut(label: str) -> str:
 
 
 def _axis_share(frame: Frame, top: float) -> str:
-    return _text(frame.left - 5, frame.top + 8, share(top), "end") + _text(
+    return text(frame.left - 5, frame.top + 8, share(top), "end") + text(
         frame.left - 5, frame.floor, "0", "end"
     )
 
@@ -178,7 +178,7 @@ def calibration_curve(points: Sequence[Point], *, uid: str, values: bool = False
         return min(max((value - low) / (high - low), 0.0), 1.0)
 
     parts = [_grid(frame, low, high, values=values)]
-    parts.append(_line(frame.x(0), frame.y(0), frame.x(1), frame.y(1), "diagonal"))
+    parts.append(line(frame.x(0), frame.y(0), frame.x(1), frame.y(1), "diagonal"))
     expected = [p for p in points if p["reference"] is not None and p["score"] is not None]
     if len(expected) > 1:
         spots = [(frame.x(at(p["score"])), frame.y(at(p["reference"]))) for p in expected]
@@ -198,7 +198,7 @@ def calibration_curve(points: Sequence[Point], *, uid: str, values: bool = False
         )
         whisker = ""
         if point["lower"] is not None and point["upper"] is not None:
-            whisker = _line(
+            whisker = line(
                 x, frame.y(at(point["lower"])), x, frame.y(at(point["upper"])), "whisker"
             )
         parts.append(
@@ -207,7 +207,7 @@ def calibration_curve(points: Sequence[Point], *, uid: str, values: bool = False
         )
     x_title = "predicted value" if values else "score"
     y_title = "observed value" if values else "observed share"
-    parts.append(_text(frame.x(0.5), frame.height - 8, x_title, "middle"))
+    parts.append(text(frame.x(0.5), frame.height - 8, x_title, "middle"))
     parts.append(
         f'<text class="label" text-anchor="middle" transform="translate(12 {frame.y(0.5):.0f}) '
         f'rotate(-90)">{y_title}</text>'
@@ -223,7 +223,7 @@ def calibration_curve(points: Sequence[Point], *, uid: str, values: bool = False
         f"{count(len(seen), 'bin')} of scores; in {outside} of them the 95 % interval of what was "
         "observed leaves out what such a score meant before."
     )
-    return _svg(frame.width, frame.height, "Calibration curve", said, "".join(parts), uid)
+    return svg(frame.width, frame.height, "Calibration curve", said, "".join(parts), uid)
 
 
 def _limits(known: Sequence[float], *, values: bool) -> tuple[float, float]:
@@ -242,10 +242,10 @@ def _grid(frame: Frame, low: float, high: float, *, values: bool) -> str:
         at = step / 4
         value = low + at * (high - low)
         words = number(value) if values or high < 1.0 else f"{value:g}"
-        parts.append(_line(frame.x(0), frame.y(at), frame.x(1), frame.y(at), "grid"))
-        parts.append(_text(frame.x(0) - 6, frame.y(at) + 4, words, "end"))
+        parts.append(line(frame.x(0), frame.y(at), frame.x(1), frame.y(at), "grid"))
+        parts.append(text(frame.x(0) - 6, frame.y(at) + 4, words, "end"))
         anchor = {0: "start", 4: "end"}.get(step, "middle")
-        parts.append(_text(frame.x(at), frame.floor + 16, words, anchor))
+        parts.append(text(frame.x(at), frame.floor + 16, words, anchor))
     return "".join(parts)
 
 
@@ -279,10 +279,10 @@ def difference_over_time(points: Sequence[Point], *, margin: float | None, uid: 
             f'<rect class="margin" x="{frame.left:.1f}" y="{top:.1f}" '
             f'width="{frame.right_edge - frame.left:.1f}" height="{bottom - top:.1f}"/>'
         )
-        parts.append(_text(frame.right_edge - 4, top - 4, "+ margin", "end"))
+        parts.append(text(frame.right_edge - 4, top - 4, "+ margin", "end"))
     for value in (-height, 0.0, height):
-        parts.append(_line(frame.left, y(value), frame.right_edge, y(value), "grid"))
-        parts.append(_text(frame.left - 6, y(value) + 4, number(value, sign=True), "end"))
+        parts.append(line(frame.left, y(value), frame.right_edge, y(value), "grid"))
+        parts.append(text(frame.left - 6, y(value) + 4, number(value, sign=True), "end"))
     bounded = [
         (at, p) for at, p in enumerate(told) if p["lower"] is not None and p["upper"] is not None
     ]
@@ -294,16 +294,16 @@ def difference_over_time(points: Sequence[Point], *, margin: float | None, uid: 
     parts.append(
         _polyline([(x(at), y(p["difference"])) for at, p in enumerate(told)], "current-line")
     )
-    parts.append(_text(frame.left, frame.height - 8, instant(told[0]["ts"])[:10], "start"))
-    parts.append(_text(frame.right_edge, frame.height - 8, instant(told[-1]["ts"])[:10], "end"))
-    parts.append(_text(frame.left + 6, frame.top + 12, "from scratch better ↑", "start"))
-    parts.append(_text(frame.left + 6, frame.floor - 6, "transfer better ↓", "start"))
+    parts.append(text(frame.left, frame.height - 8, instant(told[0]["ts"])[:10], "start"))
+    parts.append(text(frame.right_edge, frame.height - 8, instant(told[-1]["ts"])[:10], "end"))
+    parts.append(text(frame.left + 6, frame.top + 12, "from scratch better ↑", "start"))
+    parts.append(text(frame.left + 6, frame.floor - 6, "transfer better ↓", "start"))
     last = told[-1]
     said = (
         f"At the end the difference is {number(last['difference'], sign=True)}, interval "
         f"{number(last['lower'], sign=True)} to {number(last['upper'], sign=True)}."
     )
-    return _svg(
+    return svg(
         frame.width, frame.height, "Transfer difference over time", said, "".join(parts), uid
     )
 
@@ -340,26 +340,26 @@ def incident_timeline(
         parts.append(
             f'<g><title>{words}</title><rect class="incident {kind}" x="{left:.1f}" y="{y:.1f}" '
             f'width="{right - left:.1f}" height="14" rx="2"/>'
-            + (_text(right + 4, y + 12, "→", "start") if is_open else "")
+            + (text(right + 4, y + 12, "→", "start") if is_open else "")
             + _incident_name(frame, left, right, y + 11, f"{one['tier']}: {clean(one['mode'], 40)}")
             + "</g>"
         )
-    parts.append(_line(frame.left, frame.floor, frame.right_edge, frame.floor, "axis"))
+    parts.append(line(frame.left, frame.floor, frame.right_edge, frame.floor, "axis"))
     first, last = (_day(value) for value in (low, high))
-    parts.append(_text(frame.left, frame.height - 8, first, "start"))
-    parts.append(_text(frame.right_edge, frame.height - 8, last, "end"))
+    parts.append(text(frame.left, frame.height - 8, first, "start"))
+    parts.append(text(frame.right_edge, frame.height - 8, last, "end"))
     still = sum(one["closed_at"] is None for one in incidents)
     said = f"{count(len(incidents), 'incident')}, {still} still open."
-    return _svg(frame.width, frame.height, "Incidents over time", said, "".join(parts), uid)
+    return svg(frame.width, frame.height, "Incidents over time", said, "".join(parts), uid)
 
 
 def _incident_name(frame: Frame, left: float, right: float, y: float, words: str) -> str:
     """Beside the bar, on the side that has room."""
     if right < frame.x(0.6):
-        return _text(right + 18, y, words, "start")
+        return text(right + 18, y, words, "start")
     if left > frame.x(0.4):
-        return _text(left - 6, y, words, "end")
-    return _text(left + 6, y, words, "start", "label inside")
+        return text(left - 6, y, words, "end")
+    return text(left + 6, y, words, "start", "label inside")
 
 
 def _day(seconds: float) -> str:
@@ -391,16 +391,16 @@ def interval_bar(
     right = frame.x(1) if high is None else x(high)
     middle = 0.5 * (frame.top + frame.floor)
     body = [
-        _rect("margin", x(-margin), frame.top, x(margin) - x(-margin), frame.floor - frame.top),
-        _line(x(0), frame.top, x(0), frame.floor, "axis"),
-        _line(left, middle, right, middle, "whisker wide"),
+        rect("margin", x(-margin), frame.top, x(margin) - x(-margin), frame.floor - frame.top),
+        line(x(0), frame.top, x(0), frame.floor, "axis"),
+        line(left, middle, right, middle, "whisker wide"),
         f'<circle class="dot" cx="{x(estimate):.1f}" cy="{middle:.1f}" r="5"/>',
-        _text(frame.x(0), frame.height - 5, "← transfer better", "start"),
-        _text(x(0), frame.height - 5, "0", "middle"),
-        _text(frame.x(1), frame.height - 5, "from scratch better →", "end"),
+        text(frame.x(0), frame.height - 5, "← transfer better", "start"),
+        text(x(0), frame.height - 5, "0", "middle"),
+        text(frame.x(1), frame.height - 5, "from scratch better →", "end"),
     ]
     said = f"{what} {number(estimate, sign=True)}; shaded: too small to matter (±{number(margin)})."
-    return _svg(frame.width, frame.height, what, said, "".join(body), uid)
+    return svg(frame.width, frame.height, what, said, "".join(body), uid)
 
 
 def _quantile(values: Sequence[float], share_below: float) -> float:
@@ -410,15 +410,15 @@ def _quantile(values: Sequence[float], share_below: float) -> float:
 
 def _bar(x: float, width: float, height: float, frame: Frame, kind: str) -> str:
     y = frame.y(height)
-    return _rect(kind, x, y, width, frame.floor - y)
+    return rect(kind, x, y, width, frame.floor - y)
 
 
-def _rect(kind: str, x: float, y: float, width: float, height: float) -> str:
+def rect(kind: str, x: float, y: float, width: float, height: float) -> str:
     size = f'width="{width:.1f}" height="{height:.1f}"'
     return f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" {size}/>'
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
     return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
 
 
@@ -427,12 +427,12 @@ def _polyline(spots: Sequence[tuple[float, float]], kind: str) -> str:
     return f'<polyline class="{kind}" points="{points}"/>'
 
 
-def _text(x: float, y: float, words: str, anchor: str, kind: str = "label") -> str:
+def text(x: float, y: float, words: str, anchor: str, kind: str = "label") -> str:
     place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
     return f'<text class="{kind}" {place}>{escape(words)}</text>'
 
 
-def _svg(width: float, height: float, title: str, said: str, body: str, uid: str) -> str:
+def svg(width: float, height: float, title: str, said: str, body: str, uid: str) -> str:
     return (
         f'<svg class="plot" viewBox="0 0 {width:g} {height:g}" role="img" '
         f'aria-labelledby="{uid}-t {uid}-d"><title id="{uid}-t">{escape(title)}</title>'
