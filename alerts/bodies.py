@@ -49,6 +49,7 @@ def incident_body(
         "opened_at": iso(incident.opened_at),
         "onset": iso(incident.onset),
         "closed_at": iso(incident.closed_at) if incident.closed_at else None,
+        "sequence": incident.sequence,
         "alarms": incident.alarms,
         "streams": streams,
         "links": {
@@ -56,7 +57,7 @@ def incident_body(
             "runbook": runbook_link(_page(kind, incident), public_url),
         },
     }
-    return _fit({"type": kind.value, "timestamp": iso(now), "data": data})
+    return fit({"type": kind.value, "timestamp": iso(now), "data": data})
 
 
 def request_body(
@@ -80,7 +81,23 @@ def request_body(
         },
     }
     kind = MessageType.RETRAINING_REQUESTED
-    return _fit({"type": kind.value, "timestamp": iso(request.requested_at), "data": data})
+    return fit({"type": kind.value, "timestamp": iso(request.requested_at), "data": data})
+
+
+def fit(body: dict[str, Any]) -> dict[str, Any]:
+    """Drop streams, then columns, then evidence from its end, until the body is under the limit.
+
+    What is left is bounded by the limits on single texts, far below 20 kB.
+    """
+    data = body["data"]
+    for key in ("streams", "evidence"):
+        while data.get(key) and len(encode(body)) >= BODY_BYTES:
+            data[key] = data[key][:-1]
+            data["truncated"] = True
+    if len(encode(body)) >= BODY_BYTES and isinstance(data.get("diagnosis"), Mapping):
+        data["diagnosis"] = {k: v for k, v in data["diagnosis"].items() if k != "columns"}
+        data["truncated"] = True
+    return body
 
 
 def links(deployment: Deployment, incident_id: str, public_url: str) -> dict[str, str]:
@@ -119,19 +136,3 @@ def _action(action: Action) -> dict[str, Any]:
         "falsified_by": plain(action.falsified_by),
         "retraining": action.retraining,
     }
-
-
-def _fit(body: dict[str, Any]) -> dict[str, Any]:
-    """Drop streams, then columns, then evidence from its end, until the body is under the limit.
-
-    What is left is bounded by the limits on single texts, far below 20 kB.
-    """
-    data = body["data"]
-    for key in ("streams", "evidence"):
-        while data.get(key) and len(encode(body)) >= BODY_BYTES:
-            data[key] = data[key][:-1]
-            data["truncated"] = True
-    if len(encode(body)) >= BODY_BYTES:
-        data["diagnosis"].pop("columns", None)
-        data["truncated"] = True
-    return body

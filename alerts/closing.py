@@ -67,8 +67,13 @@ def resolve_by_person(
     return _close(incident, by=by, how=how, now=now, settings=settings or AlertSettings())
 
 
-def acknowledge(incident: Incident, *, by: str, now: datetime) -> Decision:
-    """Somebody has taken it: reminders stop, escalation does not. A second time changes nothing."""
+def acknowledge(
+    incident: Incident, *, by: str, now: datetime, settings: AlertSettings | None = None
+) -> Decision:
+    """Somebody has taken it: reminders stop, escalation does not. A second time changes nothing.
+
+    Its channels are told, so that nobody else is woken for it.
+    """
     _must_be_open(incident, "acknowledge")
     if incident.state is IncidentState.ACKNOWLEDGED:
         words = f"already acknowledged by {name(incident.acknowledged_by)}"
@@ -79,8 +84,15 @@ def acknowledge(incident: Incident, *, by: str, now: datetime) -> Decision:
         acknowledged_at=now,
         acknowledged_by=name(by),
     )
+    told, message = add_message(
+        taken,
+        MessageType.ACKNOWLEDGED,
+        now,
+        settings or AlertSettings(),
+        headline=wording.acknowledged(taken),
+    )
     reason = Reason("acknowledged", f"acknowledged by {name(by)}", incident.id)
-    return Decision((taken,), reasons=(reason,))
+    return Decision((told,), (message,), reasons=(reason,))
 
 
 def reopen_by_person(

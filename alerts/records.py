@@ -44,9 +44,11 @@ class MessageType(StrEnum):
 
     OPENED = "incident.opened"
     UPDATED = "incident.updated"
+    ACKNOWLEDGED = "incident.acknowledged"
     RESOLVED = "incident.resolved"
     RETRAINING_REQUESTED = "retraining.requested"
     MAPPING_REVIEW_REQUESTED = "mapping.review_requested"
+    TEST = "channel.test"
 
 
 class RequestStatus(StrEnum):
@@ -69,6 +71,7 @@ class Outcome(StrEnum):
     RETRY = "retry"
     DEAD = "dead"
     DISABLED = "disabled"
+    SKIPPED = "skipped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +203,8 @@ class Delivery:
     """A message on its way to one channel, as claimed from the outbox.
 
     `attempt` counts from 0 and `epoch` goes up at each claim, so that a process which lost its
-    lease cannot mark what another has claimed since. Wall-clock times.
+    lease cannot mark what another has claimed since. Wall-clock times; `enqueued_at` is when the
+    decision to send was committed.
     """
 
     message: Message
@@ -209,6 +213,7 @@ class Delivery:
     epoch: int = 0
     due_at: datetime | None = None
     claimed_until: datetime | None = None
+    enqueued_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,13 @@ WAITS = (
 )
 JITTER = 0.2
 THROTTLED = frozenset({429, 502, 503, 504})
-THROTTLED_HOLD = timedelta(minutes=1)
-SILENT_HOLD = timedelta(seconds=30)
+THROTTLED_HOLD = timedelta(seconds=5)
+SILENT_HOLD = timedelta(seconds=1)
+HOLD_LIMIT = timedelta(minutes=1)
+"""A channel is held this long at its first failure, twice as long at each further one in a row.
+
+A receiver that fails now and then is hardly slowed; one that is down is called once a minute.
+"""
 RETRY_AFTER_LIMIT = timedelta(hours=24)
 
 
@@ -56,13 +61,18 @@ class Judgement:
     hold_until: datetime | None = None
 
 
-def judge(reply: Reply, *, message_id: str, attempt: int, now: datetime) -> Judgement:
-    """Decide what follows the `attempt`-th try (from 0) of a message that ended in `reply`."""
+def judge(
+    reply: Reply, *, message_id: str, attempt: int, now: datetime, failures: int = 0
+) -> Judgement:
+    """Decide what follows the `attempt`-th try (from 0) of a message that ended in `reply`.
+
+    `failures` is how often in a row the channel has been in trouble before.
+    """
     if reply.permanent:
         return Judgement(Outcome.DEAD, plain(reply.error))
     status = reply.status
     if status is not None and 200 <= status < 300:
-        return Judgement(Outcome.DELIVERED, f"status {status}")
+        return Judgement(Outcome.DELIVERED, _and(f"status {status}", reply.error))
     if status == 410:
         return Judgement(Outcome.DISABLED, "status 410: the receiver wants no more messages")
     words = plain(reply.error) if status is None else _status_words(status)
@@ -70,10 +80,9 @@ def judge(reply: Reply, *, message_id: str, attempt: int, now: datetime) -> Judg
         return Judgement(Outcome.DEAD, f"{words}; given up after {attempt + 1} attempts")
     wait = wait_after(message_id, attempt)
     hold: timedelta | None = None
-    if status is None:
-        hold = SILENT_HOLD
-    elif status in THROTTLED:
-        hold = THROTTLED_HOLD
+    if status is None or status in THROTTLED:
+        first = SILENT_HOLD if status is None else THROTTLED_HOLD
+        hold = min(HOLD_LIMIT, first * 2 ** min(failures, 10))
     asked = parse_retry_after(reply.retry_after, now)
     if asked is not None:
         hold = max(hold or asked, asked)
@@ -115,3 +124,7 @@ def _status_words(status: int) -> str:
     if 300 <= status < 400:
         return f"status {status}: redirects are not followed; configure the final URL"
     return f"status {status}"
+
+
+def _and(words: str, more: str) -> str:
+    return f"{words}; {plain(more)}" if more else words

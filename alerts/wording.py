@@ -107,6 +107,15 @@ def resolved(incident: Incident, now: datetime, how: str) -> str:
     return plain(sentence, HEADLINE_CHARACTERS)
 
 
+def acknowledged(incident: Incident) -> str:
+    """The headline of an incident that somebody has taken."""
+    sentence = (
+        f"{place(incident.deployment)}: {incident.mode.value} since {moment(incident.onset)} — "
+        f"taken by {name(incident.acknowledged_by)}"
+    )
+    return plain(sentence, HEADLINE_CHARACTERS)
+
+
 def requested(deployment: Deployment, action: Action, because: str) -> str:
     """The headline of a retraining request."""
     ask = f"please {remedy(action)}, {plain(action.cadence)}"

@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from detectors.records import Budget, NamedDetector, Settings, Task
+from monitor.config_channels import check_channel, secret_of
 from monitor.config_oncall import (
     IncidentsConfig,
     QuietHoursConfig,
@@ -137,44 +138,33 @@ class ChannelConfig(Section):
     """Where messages go. Secrets come from an environment variable or a file, never from here."""
 
     name: str = Field(pattern=NAME)
-    kind: Literal["webhook", "console"]
+    kind: str
     url: str = ""
     secret_env: str = ""
     secret_file: str = ""
     tiers: tuple[Literal["page", "ticket"], ...] = ("page", "ticket")
     quiet_hours: QuietHoursConfig | None = None
     allow_networks: tuple[str, ...] = ()
+    rate: str = ""
+    format: Literal["plain", "cloudevents"] = "plain"
+    host: str = ""
+    port: int = Field(0, ge=0, le=65535)
+    tls: Literal["starttls", "tls", "none"] = "starttls"
+    username: str = ""
+    sender: str = ""
+    to: tuple[str, ...] = ()
+    labels: dict[str, str] = Field(default_factory=dict)
+    resend_every: DurationUs = Field(60_000_000)
+    options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _complete(self) -> ChannelConfig:
-        if self.kind == "webhook":
-            if not self.url.startswith(("http://", "https://")):
-                msg = f"channel {self.name}: url must start with https:// or http://"
-                raise ValueError(msg)
-            if bool(self.secret_env) == bool(self.secret_file):
-                msg = f"channel {self.name}: give secret_env or secret_file, one of them"
-                raise ValueError(msg)
-        for network in self.allow_networks:
-            ipaddress.ip_network(network)
+        check_channel(self)
         return self
 
     def secret(self) -> str:
-        """The signing secret.
-
-        Raises:
-            InputError: if the variable or file that should hold it is empty or missing.
-        """
-        if self.secret_env:
-            value = os.environ.get(self.secret_env, "")
-            where = f"environment variable {self.secret_env}"
-        else:
-            path = Path(self.secret_file)
-            value = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
-            where = f"file {self.secret_file}"
-        if not value:
-            msg = f"channel {self.name}: {where} holds no secret; put a whsec_… secret there"
-            raise InputError(msg)
-        return value
+        """What its environment variable or file holds; InputError if that is nothing."""
+        return secret_of(self)
 
 
 class SourceConfig(Section):

@@ -26,9 +26,11 @@ from alerts.routing import RoutingTable
 from detectors.records import Deployment, Settings
 from monitor.addresses import parse_networks
 from monitor.clock import Clock
-from monitor.config import ChannelConfig, Config, ModelConfig, SourceConfig
+from monitor.config import Config, ModelConfig, SourceConfig
+from monitor.config_channels import notifier_options, pace_of
 from monitor.config_oncall import alerts_of, routing_of
-from monitor.delivery import Channel, Channels, deliver_due
+from monitor.couriers import Couriers
+from monitor.delivery import Channel, Channels
 from monitor.door import anonymous_words, refuse_open_door, refuse_weak_token
 from monitor.errors import InputError, KedgeError, NotAllowedError, did_you_mean
 from monitor.ingest import Ingest, ModelIngest
@@ -40,7 +42,9 @@ from monitor.process_role import ProcessRole
 from monitor.runner import ChangedMeanwhileError, Runner
 from monitor.sampling import Sampling
 from monitor.schemas import StoredSchemas
+from monitor.sending import Sender
 from monitor.steady import SteadyScheduler
+from monitor.trial import Trial, try_channel
 from storage.changes import PRUNED, note_changes, rows_of
 from storage.checkpoints import StaleCheckpointError
 from storage.deployments import (
@@ -87,6 +91,8 @@ class Service:
     runner: Runner = field(init=False)
     reader: Runner = field(init=False)
     channels: Channels = field(init=False)
+    sender: Sender = field(init=False)
+    couriers: Couriers = field(init=False)
     scheduler: SteadyScheduler = field(init=False)
     leases: Leases = field(init=False)
     metrics: Metrics = field(init=False)
@@ -123,6 +129,16 @@ class Service:
         self.metrics = Metrics(
             self.database, self.clock, lambda: self.config, lambda: self.ingest.stats
         )
+        self.sender = Sender(GuardedClient(self.clock))
+        self.couriers = Couriers(
+            self.database,
+            lambda: self.channels,
+            self.sender,
+            self.clock,
+            self.metrics,
+            console=sys.stdout,
+            stopping=self._stopping.is_set,
+        )
         self.runner = self._runner()
         self.reader = self._runner()
         self.scheduler = SteadyScheduler(self.clock, self._clock_stepped)
@@ -140,7 +156,7 @@ class Service:
         service = self.config.service
         if self.role.works:
             self._every(service.check_every / 1e6, self.check_due, "check", by_all=True)
-            self._every(service.deliver_every / 1e6, self.deliver, "deliver", by_all=True)
+            self._every(service.deliver_every / 1e6, self.couriers.tick, "deliver", by_all=True)
             self._every(RETENTION_EVERY_S, self.keep_house, "retention")
             for source in self.config.sources:
                 self._every(source.every / 1e6, self._puller(source), f"pull {source.name}")
@@ -173,6 +189,7 @@ class Service:
         self.refuse()
         drained = self.ingest.stop()
         ended = self.scheduler.stop(JOBS_END_S)
+        ended = self.couriers.close(JOBS_END_S) and ended
         self.leases.close()
         self.database.close()
         log.info("service.stopped", drained=drained, jobs_ended=ended)
@@ -270,18 +287,18 @@ class Service:
         self.alive()
 
     def deliver(self) -> None:
-        """Send what is due in the outbox."""
-        delivered = deliver_due(
-            self.database,
-            self.channels,
-            client=GuardedClient(self.clock),
+        """Send what is due in the outbox, and wait until that is done."""
+        self.couriers.tick()
+        self.couriers.wait()
+
+    def send_test(self, channel: str) -> Trial:
+        """Send a test message through a configured channel now."""
+        return try_channel(
+            self.channels.by_name[channel],
+            client=self.sender,
             clock=self.clock,
             console=sys.stdout,
-            stop=self._stopping.is_set,
         )
-        for outcome, attempts in delivered.counts.items():
-            if attempts:
-                self.metrics.delivered(outcome.value, attempts)
 
     def keep_house(self) -> None:
         """Make partitions ahead and delete rows older than the retention period."""
@@ -497,15 +514,13 @@ def open_channels(config: Config) -> Channels:
     opened = {}
     for channel in config.channels:
         try:
-            notifier = build(channel.kind, channel.name, _options(channel))
-            opened[channel.name] = Channel(notifier, parse_networks(channel.allow_networks))
+            options = notifier_options(channel, config.service.base_url)
+            notifier = build(channel.kind, channel.name, options)
+            networks = parse_networks(channel.allow_networks)
+            opened[channel.name] = Channel(notifier, networks, pace_of(channel))
         except ValueError as error:
             raise InputError(str(error)) from error
     return Channels(opened)
-
-
-def _options(channel: ChannelConfig) -> dict[str, object]:
-    return {"url": channel.url, "secret": channel.secret()} if channel.kind == "webhook" else {}
 
 
 def source_options(source: SourceConfig) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +17,9 @@ from monitor.config import Config
 from monitor.daemon import open_channels
 from monitor.door import anonymous_words, refuse_open_door, refuse_weak_token
 from monitor.errors import KedgeError
+from monitor.outbound import GuardedClient
+from monitor.sending import Sender
+from monitor.trial import try_channel
 from storage.engine import Database, open_database, sqlite_version, sqlite_warning
 from storage.migrations import current_revision, head_revision
 from storage.outbox import dead_count, oldest_unsent_age, waiting_count
@@ -52,6 +56,19 @@ def examine(config: Config, clock: Clock) -> Iterator[Look]:
     now = clock.now()
     wrong = "" if now > RELEASED else f"it is {now:%Y-%m-%d} here, before this version was made"
     yield Look("clock", f"{now:%Y-%m-%d %H:%M:%S} UTC", wrong)
+
+
+def try_channels(config: Config, clock: Clock) -> Iterator[Look]:
+    """A test message through every channel that can be opened, from this very machine."""
+    try:
+        channels = open_channels(config)
+    except KedgeError:
+        return  # `examine` has said why
+    sender = Sender(GuardedClient(clock))
+    for name, channel in channels.by_name.items():
+        trial = try_channel(channel, client=sender, clock=clock, console=sys.stdout)
+        words = f"test message: {trial.words} ({trial.duration_ms} ms)"
+        yield Look(f"channel {name}", words, "" if trial.delivered else words)
 
 
 def _database(database: Database, clock: Clock) -> Iterator[Look]:
@@ -96,7 +113,7 @@ def _outbox(database: Database, clock: Clock) -> Look:
     with database.read() as session:
         waiting, dead = waiting_count(session), dead_count(session)
         age = oldest_unsent_age(session, clock.now())
-    wrong = f"{dead} dead letters; look at them with GET /v1/outbox" if dead else ""
+    wrong = f"{dead} dead letters; look at them with `kedge channels dead`" if dead else ""
     oldest = "" if age is None else f", the oldest for {age}"
     return Look("outbox", f"{waiting} waiting{oldest}", wrong)
 

@@ -46,6 +46,7 @@ OUTCOMES = (
     "waiting",
     "correction",
 )
+WAIT_BUCKETS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
@@ -83,6 +84,18 @@ class Metrics:
         self._deliveries = Counter(
             "kedge_delivery_attempts", "Attempts to deliver", ["outcome"], registry=self.registry
         )
+        self._waits = Histogram(
+            "kedge_delivery_wait_seconds",
+            "From the decision to tell a channel to the first attempt",
+            buckets=WAIT_BUCKETS,
+            registry=self.registry,
+        )
+        self._refreshes = Counter(
+            "kedge_channel_refreshes",
+            "Times a channel was told again where open incidents stand",
+            ["result"],
+            registry=self.registry,
+        )
         self._jobs = Counter(
             "kedge_job_failures", "Background jobs that failed", ["job"], registry=self.registry
         )
@@ -102,6 +115,14 @@ class Metrics:
     def delivered(self, outcome: str, attempts: int = 1) -> None:
         """Attempts to deliver ended like this: delivered, retry, dead, disabled."""
         self._deliveries.labels(outcome).inc(attempts)
+
+    def first_attempt(self, seconds: float) -> None:
+        """A message was first tried on a channel this long after it was decided on."""
+        self._waits.observe(seconds)
+
+    def refreshed(self, result: str) -> None:
+        """A channel was told again where open incidents stand: ok, failed."""
+        self._refreshes.labels(result).inc()
 
     def job_failed(self, job: str) -> None:
         """A background job (a fixed name, such as "deliver") raised or was missed."""

@@ -153,6 +153,15 @@ class GuardedClient:
         return round(1000 * (self.clock.monotonic() - started))
 
 
+def refuse_addresses(host: str, found: Sequence[str], allowed: Sequence[Network]) -> None:
+    """RefusedError if one of a host's addresses may not be called."""
+    for text in found:
+        if why := why_refused(parse_address(text), allowed):
+            words = f"{plain(host, 100)} is {text}, {why}"
+            msg = f"{words}; add its network to allow_networks of the channel if that is meant"
+            raise RefusedError(msg)
+
+
 def system_resolve(host: str, port: int) -> list[str]:
     """The addresses the operating system gives for a host name, in its order of preference."""
     answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -238,11 +247,7 @@ class _Guard(httpcore2.NetworkBackend):
         not reach what this one avoided.
         """
         found = self._client.lookup(host, port, self.remaining_s())
-        for text in found:
-            if why := why_refused(parse_address(text), self._allowed):
-                words = f"{plain(host, 100)} is {text}, {why}"
-                msg = f"{words}; add its network to allow_networks of the channel if that is meant"
-                raise RefusedError(msg)
+        refuse_addresses(host, found, self._allowed)
         return found
 
     def connect_unix_socket(

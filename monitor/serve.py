@@ -151,6 +151,7 @@ def build_app(service: Service) -> FastAPI:
         ready=service.ready,
         routing=service.routing,
         metrics=service.metrics,
+        send_test=service.send_test,
     )
     return create_app(context, only_health=not service.role.answers)
 

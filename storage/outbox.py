@@ -14,10 +14,20 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
-from alerts.records import Attempt, Delivery, Message, MessageType, Outcome, Severity
+from alerts.pace import Pace
+from alerts.records import (
+    Attempt,
+    Delivery,
+    IncidentState,
+    Message,
+    MessageType,
+    Outcome,
+    Severity,
+)
 from detectors.records import Deployment, Tier
+from storage.channels import bring_holds_forward, resting, take_turn
 from storage.engine import insert_into, rows_changed
-from storage.tables import AttemptRow, DeliveryRow, MessageRow
+from storage.tables import AttemptRow, ChannelStateRow, DeliveryRow, IncidentRow, MessageRow
 from storage.types import to_json
 
 
@@ -40,6 +50,17 @@ class DeadLetter:
     attempts: int
     dead_at: datetime
     last_error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One line of an incident's delivery log. `attempt` None: not tried yet, due at `due_at`."""
+
+    type: MessageType
+    attempt: Attempt | None
+    message_id: str = ""
+    channel: str = ""
+    due_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +115,20 @@ def enqueue(
     return True
 
 
-def claim_next(session: Session, *, now: datetime, lease: timedelta) -> Delivery | None:
+def claim_next(
+    session: Session,
+    *,
+    now: datetime,
+    lease: timedelta,
+    channel: str | None = None,
+    paces: Mapping[str, Pace] | None = None,
+) -> Delivery | None:
     """Claim the delivery that is due longest for this process, or None if none is due.
 
     Two processes may pick the same row; only one UPDATE changes it. A claim whose lease has
     run out belongs to a process that died, and is free again; so is one that ends further ahead
-    than two leases, which was made before the clock was set back.
+    than two leases, which was made before the clock was set back. Of a channel that is
+    held, disabled or has used up its pace nothing is due. `channel` looks for one channel alone.
     """
     ends = DeliveryRow.claimed_until
     free = or_(ends.is_(None), ends <= now, ends > now + 2 * lease)
@@ -107,7 +136,8 @@ def claim_next(session: Session, *, now: datetime, lease: timedelta) -> Delivery
     oldest = (
         select(DeliveryRow.message_id, DeliveryRow.channel, DeliveryRow.epoch)
         .join(MessageRow, MessageRow.id == DeliveryRow.message_id)
-        .where(*waiting)
+        .where(*waiting, DeliveryRow.channel.not_in(resting(now)))
+        .where(*() if channel is None else (DeliveryRow.channel == channel,))
         # Messages of one check are due at once: their causes say which comes first.
         .order_by(
             DeliveryRow.due_at, MessageRow.created_at, DeliveryRow.message_id, DeliveryRow.channel
@@ -116,20 +146,127 @@ def claim_next(session: Session, *, now: datetime, lease: timedelta) -> Delivery
         .with_for_update(skip_locked=True, of=DeliveryRow)
     )
     while picked := session.execute(oldest).first():
-        message_id, channel, epoch = picked
+        message_id, name, epoch = picked
+        pace = (paces or {}).get(name)
+        if pace is not None and not take_turn(session, name, pace, now=now):
+            continue
         claim = (
             update(DeliveryRow)
             .where(
                 DeliveryRow.message_id == message_id,
-                DeliveryRow.channel == channel,
+                DeliveryRow.channel == name,
                 DeliveryRow.epoch == epoch,
                 *waiting,
             )
             .values(claimed_until=now + lease, epoch=epoch + 1)
         )
         if rows_changed(session, claim) == 1:
-            return _claimed(session, message_id, channel)
+            return _claimed(session, message_id, name)
     return None
+
+
+def channels_due(session: Session, now: datetime) -> tuple[str, ...]:
+    """The channels that something is due for; another process may be at it already."""
+    query = (
+        select(DeliveryRow.channel)
+        .where(DeliveryRow.due_at <= now, DeliveryRow.channel.not_in(resting(now)))
+        .distinct()
+    )
+    return tuple(sorted(session.scalars(query)))
+
+
+def newer_word(session: Session, delivery: Delivery, types: Iterable[MessageType]) -> str | None:
+    """The id of a later message about the same incident on the same channel, or None.
+
+    Later is by the incident's own count of its messages, whatever order they are tried in. One
+    that was given up does not count.
+    """
+    incident_id, mine = delivery.message.incident_id, _sequence(delivery.message)
+    if not incident_id:
+        return None
+    query = (
+        select(MessageRow)
+        .join(DeliveryRow, DeliveryRow.message_id == MessageRow.id)
+        .where(
+            MessageRow.incident_id == incident_id,
+            MessageRow.id != delivery.message.id,
+            MessageRow.type.in_([kind.value for kind in types]),
+            DeliveryRow.channel == delivery.channel,
+            DeliveryRow.dead_at.is_(None),
+        )
+    )
+    later = [m for row in session.scalars(query) if _sequence(m := _message(row)) > mine]
+    return max(later, key=_sequence).id if later else None
+
+
+def standing(session: Session, channel: str, types: Iterable[MessageType]) -> tuple[Message, ...]:
+    """The newest word of each open incident that this channel has been given, oldest first."""
+    query = (
+        select(MessageRow)
+        .join(IncidentRow, IncidentRow.id == MessageRow.incident_id)
+        .join(AttemptRow, AttemptRow.message_id == MessageRow.id)
+        .where(
+            IncidentRow.state != IncidentState.RESOLVED.value,
+            MessageRow.type.in_([kind.value for kind in types]),
+            AttemptRow.channel == channel,
+            AttemptRow.outcome == Outcome.DELIVERED.value,
+        )
+    )
+    newest: dict[str, Message] = {}
+    for row in session.scalars(query):
+        message = _message(row)
+        best = newest.get(message.incident_id)
+        if best is None or _sequence(message) > _sequence(best):
+            newest[message.incident_id] = message
+    return tuple(sorted(newest.values(), key=lambda message: (message.created_at, message.id)))
+
+
+def incident_log(session: Session, incident_id: str) -> tuple[Told, ...]:
+    """Who was told of an incident, when, and what came back; what still waits is there too.
+
+    Attempts in the order they were made, then what has not been tried yet.
+    """
+    tried = (
+        select(MessageRow.type, AttemptRow)
+        .join(MessageRow, MessageRow.id == AttemptRow.message_id)
+        .where(MessageRow.incident_id == incident_id)
+        .order_by(AttemptRow.at, AttemptRow.id)
+    )
+    lines = [Told(MessageType(kind), _attempt(row)) for kind, row in session.execute(tried)]
+    untried = (
+        select(MessageRow.type, DeliveryRow)
+        .join(MessageRow, MessageRow.id == DeliveryRow.message_id)
+        .where(
+            MessageRow.incident_id == incident_id,
+            DeliveryRow.due_at.is_not(None),
+            DeliveryRow.attempts == 0,
+        )
+        .order_by(DeliveryRow.due_at, DeliveryRow.message_id, DeliveryRow.channel)
+    )
+    for kind, row in session.execute(untried):
+        assert row.due_at is not None
+        lines.append(Told(MessageType(kind), None, row.message_id, row.channel, row.due_at))
+    return tuple(lines)
+
+
+def last_delivered(session: Session) -> dict[str, datetime]:
+    """When each channel was last given something."""
+    query = (
+        select(DeliveryRow.channel, func.max(DeliveryRow.delivered_at))
+        .where(DeliveryRow.delivered_at.is_not(None))
+        .group_by(DeliveryRow.channel)
+    )
+    return {channel: at for channel, at in session.execute(query) if at is not None}
+
+
+def counts_by_channel(session: Session) -> dict[str, tuple[int, int]]:
+    """How many deliveries wait and how many were given up, by channel."""
+    query = select(
+        DeliveryRow.channel,
+        func.count(DeliveryRow.due_at),
+        func.count(DeliveryRow.dead_at),
+    ).group_by(DeliveryRow.channel)
+    return {channel: (waiting, dead) for channel, waiting, dead in session.execute(query)}
 
 
 def mark_delivered(session: Session, delivery: Delivery, attempt: Attempt) -> None:
@@ -224,6 +361,7 @@ def bring_forward(session: Session, *, now: datetime, by: timedelta) -> int:
     for row in later:
         assert row.due_at is not None
         row.due_at = max(now, row.due_at - by)
+    bring_holds_forward(session, by=by)
     session.flush()
     return len(later)
 
@@ -251,9 +389,15 @@ def oldest_unsent_age(session: Session, now: datetime) -> timedelta | None:
 
 
 def next_due_at(session: Session) -> datetime | None:
-    """When the next delivery is due, or None if none waits."""
-    query = select(func.min(DeliveryRow.due_at)).where(DeliveryRow.due_at.is_not(None))
-    return session.scalar(query)
+    """When the next delivery can be claimed, or None if none waits."""
+    query = (
+        select(func.min(DeliveryRow.due_at), ChannelStateRow.held_until)
+        .outerjoin(ChannelStateRow, ChannelStateRow.channel == DeliveryRow.channel)
+        .where(DeliveryRow.due_at.is_not(None), ChannelStateRow.disabled_at.is_(None))
+        .group_by(DeliveryRow.channel, ChannelStateRow.held_until)
+    )
+    due = [max(at, held or at) for at, held in session.execute(query) if at is not None]
+    return min(due, default=None)
 
 
 def get_message(session: Session, message_id: str) -> Message | None:
@@ -275,21 +419,29 @@ def list_messages(session: Session, incident_id: str) -> tuple[Message, ...]:
 def delivery_log(session: Session, message_id: str) -> tuple[Attempt, ...]:
     """Every attempt to deliver a message, in order."""
     query = select(AttemptRow).where(AttemptRow.message_id == message_id).order_by(AttemptRow.id)
-    return tuple(
-        Attempt(
-            message_id=row.message_id,
-            channel=row.channel,
-            attempt=row.attempt,
-            at=row.at,
-            outcome=Outcome(row.outcome),
-            status=row.status,
-            duration_ms=row.duration_ms,
-            words=row.words,
-            next_at=row.next_at,
-            detail=row.detail,
-        )
-        for row in session.scalars(query)
+    return tuple(_attempt(row) for row in session.scalars(query))
+
+
+def _attempt(row: AttemptRow) -> Attempt:
+    return Attempt(
+        message_id=row.message_id,
+        channel=row.channel,
+        attempt=row.attempt,
+        at=row.at,
+        outcome=Outcome(row.outcome),
+        status=row.status,
+        duration_ms=row.duration_ms,
+        words=row.words,
+        next_at=row.next_at,
+        detail=row.detail,
     )
+
+
+def _sequence(message: Message) -> tuple[int, datetime]:
+    """What orders the messages about one incident."""
+    data = message.body.get("data")
+    number = data.get("sequence") if isinstance(data, Mapping) else None
+    return (number if isinstance(number, int) else 0, message.created_at)
 
 
 def _finish(
@@ -352,6 +504,7 @@ def _claimed(session: Session, message_id: str, channel: str) -> Delivery:
         epoch=delivery.epoch,
         due_at=delivery.due_at,
         claimed_until=delivery.claimed_until,
+        enqueued_at=message.enqueued_at,
     )
 
 

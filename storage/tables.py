@@ -313,7 +313,10 @@ class DeliveryRow(Base):
     """A message on its way to one channel. `due_at` None: delivered or dead."""
 
     __tablename__ = "deliveries"
-    __table_args__ = (Index("ix_deliveries_due", "due_at"),)
+    __table_args__ = (
+        Index("ix_deliveries_due", "due_at"),
+        Index("ix_deliveries_channel", "channel", "due_at"),
+    )
 
     message_id: Mapped[str] = mapped_column(ForeignKey("messages.id"), primary_key=True)
     channel: Mapped[str] = mapped_column(primary_key=True)
@@ -324,6 +327,19 @@ class DeliveryRow(Base):
     delivered_at: Mapped[datetime | None]
     dead_at: Mapped[datetime | None]
     last_error: Mapped[str]
+
+
+class ChannelStateRow(Base):
+    """How a channel fares: failures in a row, until when it is held, and whether it is disabled."""
+
+    __tablename__ = "channel_states"
+
+    channel: Mapped[str] = mapped_column(primary_key=True)
+    failures: Mapped[int] = mapped_column(Integer)
+    held_until: Mapped[datetime | None]
+    free_at: Mapped[datetime | None]
+    disabled_at: Mapped[datetime | None]
+    disabled_words: Mapped[str]
 
 
 class AttemptRow(Base):

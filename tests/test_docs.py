@@ -213,7 +213,16 @@ def test_every_commented_setting_of_the_example_would_be_accepted() -> None:
     optional = {"label_delay", "review", "holidays", "slices", "source_domain", "detectors"}
     for key in set(ModelConfig.model_fields) - optional:
         assert getattr(said, key) == getattr(default, key), key
-    assert {channel.name for channel in config.channels} == {"terminal", "oncall", "retraining"}
+    assert {channel.name for channel in config.channels} == {
+        "terminal",
+        "oncall",
+        "retraining",
+        "slack",
+        "pager",
+        "alertmanager",
+        "mail",
+        "phone",
+    }
     assert {source.kind for source in config.sources} == {"files", "sql"}
 
 

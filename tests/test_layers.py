@@ -56,10 +56,12 @@ def test_every_way_of_reading_the_time_is_seen(code: str) -> None:
 def test_every_package_that_is_imported_is_a_declared_dependency() -> None:
     """What only comes along with something else may stop coming along."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    declared = {
-        re.split(r"[^A-Za-z0-9_-]", requirement)[0].lower().replace("_", "-")
-        for requirement in project["project"]["dependencies"]
-    }
+    named = [project["project"]["dependencies"]]
+    named += project["project"]["optional-dependencies"].values()
+    declared, *extras = (
+        {re.split(r"[^A-Za-z0-9_-]", text)[0].lower().replace("_", "-") for text in requirements}
+        for requirements in named
+    )
     distributions = packages_distributions()
     used = {
         name.partition(".")[0]
@@ -70,7 +72,8 @@ def test_every_package_that_is_imported_is_a_declared_dependency() -> None:
     missing = {
         name
         for name in used
-        if not declared & {d.lower().replace("_", "-") for d in distributions.get(name, [name])}
+        if not declared.union(*extras)
+        & {d.lower().replace("_", "-") for d in distributions.get(name, [name])}
     }
     assert missing == set()
     needed = {d.lower().replace("_", "-") for name in used for d in distributions[name]}

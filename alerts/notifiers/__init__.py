@@ -10,16 +10,53 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 
-from alerts.notifiers.base import CONSOLE_URL, ChannelError, Notifier, Outgoing
+from alerts.notifiers.alertmanager import Alertmanager
+from alerts.notifiers.base import (
+    CONSOLE_URL,
+    ChannelError,
+    Letter,
+    Nothing,
+    Notifier,
+    Outgoing,
+    Prepared,
+    Refreshing,
+    Relayed,
+    follows_state,
+)
 from alerts.notifiers.console import Console
+from alerts.notifiers.email import Email
+from alerts.notifiers.pagerduty import PagerDuty
+from alerts.notifiers.relay import Apprise
+from alerts.notifiers.slack import Slack
 from alerts.notifiers.webhook import Webhook
 
-__all__ = ["CONSOLE_URL", "ChannelError", "Notifier", "Outgoing", "build", "kinds"]
+__all__ = [
+    "CONSOLE_URL",
+    "ChannelError",
+    "Letter",
+    "Nothing",
+    "Notifier",
+    "Outgoing",
+    "Prepared",
+    "Refreshing",
+    "Relayed",
+    "build",
+    "follows_state",
+    "kinds",
+]
 
 Factory = Callable[[str, Mapping[str, object]], Notifier]
 
 GROUP = "kedge.notifiers"
-BUILT_IN: dict[str, Factory] = {"webhook": Webhook.from_options, "console": Console.from_options}
+BUILT_IN: dict[str, Factory] = {
+    "webhook": Webhook.from_options,
+    "slack": Slack.from_options,
+    "pagerduty": PagerDuty.from_options,
+    "alertmanager": Alertmanager.from_options,
+    "email": Email.from_options,
+    "apprise": Apprise.from_options,
+    "console": Console.from_options,
+}
 
 
 def kinds() -> tuple[str, ...]:

@@ -1,19 +1,27 @@
-"""The generic webhook: the message body as JSON, signed as Standard Webhooks 1.0.0 asks."""
+"""The generic webhook: the message body as JSON, signed as Standard Webhooks 1.0.0 asks.
+
+With `format = "cloudevents"` the same body travels as a CloudEvents 1.0 event in structured mode,
+under the same signature: `id` is the webhook-id, so source + id name a message for ever.
+https://github.com/cloudevents/spec
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Self
-from urllib.parse import urlsplit
+from typing import Any, Self
 
-from alerts.bodies import encode
-from alerts.notifiers.base import ChannelError, Outgoing, known, required
+from alerts.bodies import encode, fit
+from alerts.notifiers.base import ChannelError, Outgoing, http_url, known, required
 from alerts.records import Message
 from alerts.signature import Key, SecretError, signed_headers
 
-OPTIONS = frozenset({"url", "secret", "secrets"})
+OPTIONS = frozenset({"url", "secret", "secrets", "format", "source"})
+FORMATS = {
+    "plain": "application/json; charset=utf-8",
+    "cloudevents": "application/cloudevents+json; charset=utf-8",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,22 +31,20 @@ class Webhook:
     name: str
     url: str = field(repr=False)
     keys: tuple[Key, ...]
+    format: str = "plain"
+    source: str = "kedge"
 
     @classmethod
     def from_options(cls, name: str, options: Mapping[str, object]) -> Self:
-        """Build from `url` and `secret` (or `secrets`, newest first); raises ChannelError."""
+        """Build from `url` and `secret`; raises ChannelError.
+
+        `secret` may hold several, newest first and separated by white space, and so may the list
+        `secrets`: each signs, so that receivers can change over one by one.
+        """
         known(options, OPTIONS, name)
-        url = required(options, "url", name)
-        try:
-            parts = urlsplit(url)
-            usable = parts.scheme in {"http", "https"} and bool(parts.hostname)
-        except ValueError:
-            usable = False
-        if not usable:
-            msg = f"channel {name!r}: url must start with https:// or http:// and name a host"
-            raise ChannelError(msg)
+        url = http_url(required(options, "url", name), name)
         secrets = options.get("secrets", options.get("secret"))
-        listed = [secrets] if isinstance(secrets, str) else secrets
+        listed = secrets.split() if isinstance(secrets, str) else secrets
         if not isinstance(listed, list | tuple) or not listed:
             msg = f"channel {name!r} needs 'secret', for instance whsec_$(openssl rand -base64 32)"
             raise ChannelError(msg)
@@ -47,12 +53,31 @@ class Webhook:
         except SecretError as error:
             msg = f"channel {name!r}: {error}"
             raise ChannelError(msg) from None
-        return cls(name, url, keys)
+        chosen = str(options.get("format") or "plain")
+        if chosen not in FORMATS:
+            msg = f"channel {name!r}: format must be one of {', '.join(FORMATS)}, not {chosen!r}"
+            raise ChannelError(msg)
+        return cls(name, url, keys, chosen, str(options.get("source") or "kedge"))
 
     def prepare(self, message: Message, now: datetime) -> Outgoing:
-        body = encode(message.body)
+        body = encode(self._event(message) if self.format == "cloudevents" else message.body)
         headers = {
-            "content-type": "application/json; charset=utf-8",
+            "content-type": FORMATS[self.format],
             **signed_headers(self.keys, message.id, now, body),
         }
         return Outgoing(self.url, headers, body)
+
+    def _event(self, message: Message) -> dict[str, Any]:
+        """The CloudEvents envelope; `type` is the message's own, under "kedge."."""
+        data = message.body.get("data")
+        event = {
+            "specversion": "1.0",
+            "id": message.id,
+            "source": self.source,
+            "type": f"kedge.{message.type.value}",
+            "subject": message.incident_id or message.id,
+            "time": message.body.get("timestamp"),
+            "datacontenttype": "application/json",
+            "data": dict(data) if isinstance(data, Mapping) else {},
+        }
+        return fit({key: value for key, value in event.items() if value is not None})

@@ -14,6 +14,7 @@ from detectors.records import Deployment
 from monitor.clock import Clock
 from monitor.config import Config
 from monitor.config_oncall import alerts_of
+from monitor.trial import Trial
 from storage.engine import Database
 
 
@@ -33,7 +34,7 @@ class ApiContext:
     `days` of event time (None: the default window) and raises a KedgeError in words where it
     cannot. `flush` closes every tick of a model and says what that brought. `ready` maps what
     was looked at to "" or to what is wrong with it. `routing` is the table that
-    says who gets a message.
+    says who gets a message. `send_test` sends a test message through a configured channel.
     """
 
     database: Database
@@ -45,6 +46,7 @@ class ApiContext:
     ready: Callable[[], Mapping[str, str]]
     routing: Callable[[], RoutingTable]
     metrics: Exposition
+    send_test: Callable[[str], Trial] = lambda channel: Trial(channel, False, "no way out")
 
     @property
     def alerts(self) -> AlertSettings:

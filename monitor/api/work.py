@@ -64,7 +64,9 @@ def _incidents(router: APIRouter, context: ApiContext) -> None:
         return work(
             context,
             incident_id,
-            lambda incident, at: _with_note(acknowledge(incident, by=by, now=at), deed.note),
+            lambda incident, at: _with_note(
+                acknowledge(incident, by=by, now=at, settings=context.alerts), deed.note
+            ),
         )
 
     @router.post(

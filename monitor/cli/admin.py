@@ -52,14 +52,19 @@ def check_config(
 
 @click.command()
 @_CONFIG
-def doctor(config_path: str | None) -> int:
+@click.option("--send-test", is_flag=True, help="Send a test message through every channel.")
+def doctor(config_path: str | None, send_test: bool) -> int:
     """Look at database, clock, disk, channels and SQLite version; exit 1 if something is wrong."""
+    from itertools import chain
+
     from monitor.clock import SystemClock
     from monitor.config import load_config
-    from monitor.doctor import examine
+    from monitor.doctor import examine, try_channels
 
     wrong = 0
-    for look in examine(load_config(config_path), SystemClock()):
+    config, clock = load_config(config_path), SystemClock()
+    looks = [examine(config, clock)] + ([try_channels(config, clock)] if send_test else [])
+    for look in chain.from_iterable(looks):
         mark = "ok   " if not look.wrong else "WRONG"
         click.echo(f"{mark} {look.what}: {look.wrong or look.words}")
         wrong += bool(look.wrong)

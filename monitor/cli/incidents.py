@@ -203,6 +203,26 @@ def describe(what: str, id_: str, output: str, service: Service) -> None:
         ],
         empty="no history",
     )
+    if what == "incident":
+        click.echo()
+        _print_told(service.get(f"/v1/{path}/{segment(id_)}/deliveries")["deliveries"])
+
+
+def _print_told(lines: list[dict[str, Any]]) -> None:
+    print_table(
+        ("told at", "channel", "message", "outcome", "words"),
+        [
+            (
+                moment(line["at"]),
+                line["channel"],
+                line["type"],
+                line["outcome"] or "waits",
+                line["words"],
+            )
+            for line in lines
+        ],
+        empty="nobody was told",
+    )
 
 
 def _print_incident(found: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from alerts.closing import (
     resolve_by_person,
     resolve_if_recovered,
 )
-from alerts.records import Incident, IncidentState
+from alerts.records import Incident, IncidentState, MessageType
 from tests.alerts.build import Story, at, codes, diagnosis, kinds
 
 
@@ -69,10 +69,15 @@ def test_a_resolved_incident_is_not_resolved_again(incident: Incident) -> None:
         acknowledge(closed, by="ann", now=at(101))
 
 
-def test_an_acknowledgement_is_kept_with_its_author_and_sends_nothing(incident: Incident) -> None:
+def test_an_acknowledgement_is_kept_with_its_author_and_its_channels_are_told(
+    incident: Incident,
+) -> None:
     decision = acknowledge(incident, by="ann\n\x1b[31m", now=at(1))
     (taken,) = decision.incidents
-    assert decision.messages == ()
+    (message,) = decision.messages
+    assert message.type is MessageType.ACKNOWLEDGED
+    assert message.body["data"]["headline"].endswith("taken by ann �[31m")
+    assert message.body["data"]["state"] == "acknowledged"
     assert (taken.state, taken.acknowledged_by) == (IncidentState.ACKNOWLEDGED, "ann �[31m")
     assert taken.is_open
     assert codes(acknowledge(taken, by="bob", now=at(2))) == ["already acknowledged"]

@@ -12,7 +12,7 @@ from standardwebhooks.webhooks import Webhook as Verifier
 
 from alerts import notifiers
 from alerts.bodies import encode
-from alerts.notifiers import ChannelError, build
+from alerts.notifiers import ChannelError, Notifier, Outgoing, build
 from alerts.records import Message
 from tests.alerts.build import Story, diagnosis
 
@@ -24,10 +24,16 @@ def message() -> Message:
     return Story().see(0, diagnosis()).messages[0]
 
 
+def prepared(notifier: Notifier, sent: Message, now: datetime) -> Outgoing:
+    outgoing = notifier.prepare(sent, now)
+    assert isinstance(outgoing, Outgoing)
+    return outgoing
+
+
 def test_a_webhook_is_the_signed_body_and_the_id_is_the_messages() -> None:
     sent = message()
     now = datetime.now(UTC)
-    outgoing = build("webhook", "ops", {"url": URL, "secret": SECRET}).prepare(sent, now)
+    outgoing = prepared(build("webhook", "ops", {"url": URL, "secret": SECRET}), sent, now)
     assert outgoing.url == URL
     assert outgoing.headers["webhook-id"] == sent.id
     assert outgoing.headers["content-type"].startswith("application/json")
@@ -36,8 +42,8 @@ def test_a_webhook_is_the_signed_body_and_the_id_is_the_messages() -> None:
 
 def test_two_attempts_differ_in_timestamp_and_signature_alone() -> None:
     webhook = build("webhook", "ops", {"url": URL, "secret": SECRET})
-    first = webhook.prepare(message(), datetime(2026, 1, 1, tzinfo=UTC))
-    second = webhook.prepare(message(), datetime(2026, 1, 2, tzinfo=UTC))
+    first = prepared(webhook, message(), datetime(2026, 1, 1, tzinfo=UTC))
+    second = prepared(webhook, message(), datetime(2026, 1, 2, tzinfo=UTC))
     differing = {k for k in first.headers if first.headers[k] != second.headers[k]}
     assert differing == {"webhook-timestamp", "webhook-signature"}
     assert first.body == second.body
@@ -46,7 +52,7 @@ def test_two_attempts_differ_in_timestamp_and_signature_alone() -> None:
 def test_the_console_shows_one_readable_block() -> None:
     story = Story()
     (told, _) = story.see(0, diagnosis()).messages
-    outgoing = build("console", "terminal", {}).prepare(told, datetime.now(UTC))
+    outgoing = prepared(build("console", "terminal", {}), told, datetime.now(UTC))
     assert outgoing.url == notifiers.CONSOLE_URL
     assert outgoing.body.decode().splitlines() == [
         "[PAGE] incident.opened · high · 2013-11-12 06:00Z",
@@ -56,6 +62,7 @@ def test_the_console_shows_one_readable_block() -> None:
         "  worked if: loss back at 0.41 within 3 d",
         f"  incident: /v1/incidents/{told.incident_id}",
         "  report: /v1/models/flights/domains/OO/report",
+        "  runbook: /runbooks/concept-shift",
         f"  id {told.id}",
         "",
     ]
@@ -63,7 +70,7 @@ def test_the_console_shows_one_readable_block() -> None:
 
 def test_a_reply_or_log_line_with_a_webhook_in_it_shows_no_secret() -> None:
     webhook = build("webhook", "ops", {"url": URL, "secret": SECRET})
-    outgoing = webhook.prepare(message(), datetime.now(UTC))
+    outgoing = prepared(webhook, message(), datetime.now(UTC))
     for shown in (repr(webhook), repr(outgoing)):
         assert "s3cret-token" not in shown
         assert "QUJD" not in shown

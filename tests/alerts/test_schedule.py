@@ -43,10 +43,22 @@ def test_what_a_reply_means(reply: Reply, outcome: Outcome, words: str) -> None:
     assert (judgement.next_at is not None) == (outcome is Outcome.RETRY)
 
 
-@pytest.mark.parametrize("status", [429, 502, 503, 504])
-def test_a_throttling_receiver_gets_a_minute_at_least(status: int) -> None:
-    judgement = judge(Reply(status), message_id="msg_1", attempt=0, now=NOW)
-    assert judgement.next_at == judgement.hold_until == NOW + timedelta(minutes=1)
+@pytest.mark.parametrize(
+    ("reply", "first_s"),
+    [(Reply(status), 5) for status in (429, 502, 503, 504)] + [(Reply(error="no reply"), 1)],
+)
+def test_a_channel_in_trouble_is_held_twice_as_long_each_time_up_to_a_minute(
+    reply: Reply, first_s: int
+) -> None:
+    """A receiver that fails now and then is hardly slowed; one that is down is hardly called."""
+    holds_s = []
+    for failures in range(12):
+        judgement = judge(reply, message_id="m", attempt=0, now=NOW, failures=failures)
+        assert judgement.hold_until is not None
+        assert judgement.next_at is not None
+        assert judgement.next_at >= judgement.hold_until
+        holds_s.append((judgement.hold_until - NOW).total_seconds())
+    assert holds_s == [min(60.0, first_s * 2.0**failures) for failures in range(12)]
 
 
 @pytest.mark.parametrize(
@@ -56,8 +68,8 @@ def test_a_throttling_receiver_gets_a_minute_at_least(status: int) -> None:
         (Reply(404), None),
         (Reply(503, retry_after="7200"), 7200),
         (Reply(500, retry_after="90"), 90),
-        (Reply(429, retry_after="5"), 60),
-        (Reply(error="no reply within 10 s"), 30),
+        (Reply(429, retry_after="2"), 5),
+        (Reply(error="no reply within 10 s"), 1),
         (Reply(200, retry_after="90"), None),
     ],
 )
@@ -134,4 +146,4 @@ def test_retry_after_stretches_a_wait_and_never_shortens_it() -> None:
 def test_no_header_text_can_break_the_schedule(value: str) -> None:
     judgement = judge(Reply(429, retry_after=value), message_id="m", attempt=0, now=NOW)
     assert judgement.next_at is not None
-    assert timedelta(minutes=1) <= judgement.next_at - NOW <= timedelta(hours=24)
+    assert timedelta(seconds=4) <= judgement.next_at - NOW <= timedelta(hours=24)

@@ -18,17 +18,25 @@ import pytest
 from sqlalchemy import update
 from structlog.testing import capture_logs
 
-from alerts.notifiers import Outgoing, build
+from alerts.notifiers import Letter, Outgoing, Relayed, build
 from alerts.records import Attempt, Message, Outcome
 from alerts.schedule import Reply
 from alerts.signature import Key, verify
 from monitor.addresses import Network, parse_networks
 from monitor.delivery import LEASE, Channel, Channels, deliver_due
 from monitor.outbound import GuardedClient
-from storage.channels import close_channel, hold_channel
+from monitor.sending import Sender
+from storage.channels import (
+    ChannelState,
+    channel_state,
+    close_channel,
+    enable_channel,
+    hold_channel,
+)
 from storage.engine import Database, open_database
 from storage.migrations import upgrade
 from storage.outbox import (
+    channels_due,
     claim_next,
     dead_letters,
     delivery_log,
@@ -44,6 +52,9 @@ from tests.monitor.receiver import Receiver, closed_port, receiving
 SECRET = "whsec_" + "QUJD" * 8
 LOOPBACK = parse_networks(["127.0.0.0/8"])
 START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+Prepared = Outgoing | Letter | Relayed
 
 
 @dataclass
@@ -66,8 +77,9 @@ class Scripted:
     replies: list[Reply] = field(default_factory=list)
     sent: list[Outgoing] = field(default_factory=list)
 
-    def send(self, outgoing: Outgoing, *, allowed: Sequence[Network] = ()) -> Reply:
-        self.sent.append(outgoing)
+    def send(self, prepared: Prepared, *, allowed: Sequence[Network] = ()) -> Reply:
+        assert isinstance(prepared, Outgoing)
+        self.sent.append(prepared)
         return self.replies.pop(0) if self.replies else Reply(200)
 
     @property
@@ -91,6 +103,11 @@ def clock() -> HandClock:
 def channels(*names: str, url: str = "https://receiver.example/") -> Channels:
     options = {"url": url, "secret": SECRET}
     return Channels({n: Channel(build("webhook", n, options), LOOPBACK) for n in names or ("ops",)})
+
+
+def real_client(clock: HandClock, deadline_s: float = 10.0) -> Sender:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return Sender(GuardedClient(clock, deadline_s=deadline_s, ssl_context=context))
 
 
 def messages(count: int) -> list[Message]:
@@ -118,7 +135,7 @@ def waiting(database: Database) -> int:
 
 
 def run_until_quiet(
-    database: Database, to: Channels, client: GuardedClient | Scripted, clock: HandClock
+    database: Database, to: Channels, client: Sender | Scripted, clock: HandClock
 ) -> None:
     """Deliver what is due, jump to when the next is due, again and again."""
     for _ in range(500):
@@ -151,9 +168,7 @@ def test_all_arrive_through_a_receiver_that_fails_in_every_way(
     made = put(database, 20)
     script = list(itertools.chain(failures, failures, hanging, ["200"] * 15))
     random.Random(7).shuffle(script)
-    client = GuardedClient(
-        clock, deadline_s=1.0, ssl_context=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    )
+    client = real_client(clock, deadline_s=1.0)
     with receiving() as receiver:
         receiver.script.extend(script)
         run_until_quiet(database, channels(url=receiver.url), client, clock)
@@ -215,7 +230,7 @@ def test_a_receiver_that_does_not_answer_is_called_once_not_for_every_message(
         both = Channels(
             {**channels("up", url=receiver.url).by_name, **channels("down", url=down).by_name}
         )
-        client = GuardedClient(clock, ssl_context=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+        client = real_client(clock)
         done = deliver_due(database, both, client=client, clock=clock)
     assert len(receiver.requests) == 30
     assert done.counts[Outcome.RETRY] == 1
@@ -238,7 +253,7 @@ def test_holding_a_channel_costs_its_messages_no_attempt(
     assert numbers == [1, 1, 2]
 
 
-def test_410_disables_the_channel_until_the_configuration_is_loaded_again(
+def test_410_disables_the_channel_until_somebody_enables_it(
     database: Database, clock: HandClock
 ) -> None:
     first = put(database, 3, to=("ops", "other"))
@@ -246,30 +261,35 @@ def test_410_disables_the_channel_until_the_configuration_is_loaded_again(
 
     @dataclass
     class Gone(Scripted):
-        def send(self, outgoing: Outgoing, *, allowed: Sequence[Network] = ()) -> Reply:
-            super().send(outgoing)
+        def send(self, prepared: Prepared, *, allowed: Sequence[Network] = ()) -> Reply:
+            super().send(prepared)
             return Reply(410) if len(self.sent) == 1 else Reply(200)
 
     client = Gone()
     done = deliver_due(database, both, client=client, clock=clock)
-    assert done.counts == {
-        Outcome.DELIVERED: 3,
-        Outcome.RETRY: 0,
-        Outcome.DEAD: 0,
-        Outcome.DISABLED: 1,
-    }
-    assert both.disabled == {"ops"}
+    wanted = {Outcome.DELIVERED: 3, Outcome.DISABLED: 1}
+    assert done.counts == dict.fromkeys(Outcome, 0) | wanted
     with database.read() as session:
+        state = channel_state(session, "ops")
         assert {letter.message.id for letter in dead_letters(session)} == {m.id for m in first}
+    assert state.disabled_at == clock.now()
+    assert "answered 410" in state.disabled_words
 
     later = replace(messages(1)[0], id="msg_later")
     with database.write() as session:
         enqueue(session, later, ["ops"], clock.now())
     assert deliver_due(database, both, client=client, clock=clock).attempts == 0
+    with database.read() as session:
+        assert later.id in {letter.message.id for letter in dead_letters(session)}
+    # Replaying alone brings nothing: the channel is still disabled, for every process.
     with database.write() as session:
         assert replay_dead(session, clock.now(), channel="ops") == 4
-    again = channels("ops", "other")
-    assert deliver_due(database, again, client=client, clock=clock).attempts == 4
+    assert deliver_due(database, channels("ops"), client=client, clock=clock).attempts == 0
+    with database.write() as session:
+        assert enable_channel(session, "ops")
+        assert not enable_channel(session, "ops")
+        assert replay_dead(session, clock.now(), channel="ops") == 4
+    assert deliver_due(database, both, client=client, clock=clock).attempts == 4
     assert waiting(database) == 0
 
 
@@ -328,8 +348,8 @@ def test_a_crash_between_sending_and_marking_sends_again_under_the_same_id(
 
     @dataclass
     class Dies(Scripted):
-        def send(self, outgoing: Outgoing, *, allowed: Sequence[Network] = ()) -> Reply:
-            super().send(outgoing)
+        def send(self, prepared: Prepared, *, allowed: Sequence[Network] = ()) -> Reply:
+            super().send(prepared)
             raise KeyboardInterrupt
 
     dying = Dies()
@@ -347,11 +367,11 @@ def test_a_process_that_lost_its_lease_marks_nothing(database: Database, clock: 
 
     @dataclass
     class Slow(Scripted):
-        def send(self, outgoing: Outgoing, *, allowed: Sequence[Network] = ()) -> Reply:
+        def send(self, prepared: Prepared, *, allowed: Sequence[Network] = ()) -> Reply:
             clock.instant += LEASE
             with database.write() as session:
                 assert claim_next(session, now=clock.now(), lease=LEASE) is not None
-            return super().send(outgoing)
+            return super().send(prepared)
 
     with capture_logs() as logs:
         deliver_due(database, channels(), client=Slow(), clock=clock)
@@ -425,7 +445,7 @@ def test_a_body_changed_in_storage_is_signed_as_it_is_sent(
 def test_logs_of_a_pass_hold_no_url_and_no_secret(database: Database, clock: HandClock) -> None:
     put(database)
     url = f"http://127.0.0.1:{closed_port()}/s3cret-token"
-    client = GuardedClient(clock, ssl_context=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    client = real_client(clock)
     with capture_logs() as logs:
         deliver_due(database, channels(url=url), client=client, clock=clock)
     assert [line["event"] for line in logs] == ["message.failed"]
@@ -442,8 +462,11 @@ def test_holding_and_closing_leave_a_claimed_delivery_and_other_channels_alone(
         claimed = claim_next(session, now=START, lease=LEASE)
         assert claimed is not None
         until = START + timedelta(minutes=5)
-        assert hold_channel(session, "ops", now=START, until=until) == 2
-        assert hold_channel(session, "ops", now=START, until=until) == 0
+        hold_channel(session, "ops", until=until)
+        hold_channel(session, "ops", until=START)
+        assert channel_state(session, "ops") == ChannelState("ops", 2, until)
+        assert channels_due(session, START) == ("other",)
+        assert channels_due(session, until) == ("ops", "other")
         assert close_channel(session, "ops", now=START, words="disabled") == 2
         letters = dead_letters(session)
     assert claimed.channel == "ops"
@@ -469,7 +492,7 @@ def test_the_guard_stands_in_the_way_unless_the_channel_allows_the_network(
             "outside": Channel(build("webhook", "outside", options)),
         }
     )
-    client = GuardedClient(clock, ssl_context=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    client = real_client(clock)
     deliver_due(database, to, client=client, clock=clock)
     assert len(receiver.requests) == 1
     with database.read() as session:

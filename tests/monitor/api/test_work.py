@@ -52,7 +52,10 @@ def test_an_acknowledged_incident_remembers_who_and_when_on_both_clocks(asked: W
         EVALUATED, "acknowledged", by="ann", words="on it [2026-01-10T00:00:00Z]"
     )
     with asked.database.read() as session:
-        assert waiting_count(session) == 0
+        (message,) = list_messages(session, incident.id)
+        assert waiting_count(session) == 1
+    assert message.type is MessageType.ACKNOWLEDGED
+    assert message.body["data"]["headline"].endswith("taken by ann")
 
 
 def test_acknowledging_twice_changes_nothing_and_says_whose_it_is(asked: World) -> None:
