@@ -470,3 +470,42 @@ class BrowserSessionRow(Base):
     proof: Mapped[str]
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
+
+
+class BaselineRow(Base):
+    """A version of a from-scratch baseline and what it was trained on. Never changed."""
+
+    __tablename__ = "baselines"
+    __table_args__ = (
+        UniqueConstraint("model", "domain", "version"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"))
+    domain: Mapped[str]
+    version: Mapped[int]
+    source: Mapped[str]
+    rows: Mapped[int]
+    since_us: Mapped[int | None]
+    until_us: Mapped[int | None]
+    scores_from_us: Mapped[int | None]
+    curve: Mapped[Any] = mapped_column(Json)
+    fine_tuning: Mapped[Any] = mapped_column(Json)
+    note: Mapped[str]
+    created_at: Mapped[datetime]
+
+
+class BaselineStateRow(Base):
+    """The baseline Kedge trains for a deployment: rows it learns from and weights, as safetensors.
+
+    A cache like a checkpoint: training on the stored rows again gives the same.
+    """
+
+    __tablename__ = "baseline_states"
+
+    model: Mapped[str] = mapped_column(primary_key=True)
+    domain: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str]
+    saved_at: Mapped[datetime]
+    body: Mapped[bytes]

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 
 from monitor.api import problems
 from monitor.api.access import FencedDatabase, authorise, install_scopes, needs
+from monitor.api.baselines import baselines_router
 from monitor.api.channels import channels_router
 from monitor.api.context import ApiContext
 from monitor.api.door import Door
@@ -51,6 +52,7 @@ def create_app(context: ApiContext, *, only_health: bool = False) -> FastAPI:
         return app
     app.include_router(context.ingest)
     app.include_router(query_router(context))
+    app.include_router(baselines_router(context))
     app.include_router(work_router(context))
     app.include_router(channels_router(context))
     app.include_router(health_router(context))

@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "label": ("monitor.cli.push", "label", "Push a file of labels to a running daemon."),
     "report": ("monitor.cli.report", "report", "Show the current report of a domain."),
     "reference": ("monitor.cli.reference", "reference", "Manage reference windows."),
+    "baseline": ("monitor.cli.baseline", "baseline", "Keep record of from-scratch baselines."),
     "get": ("monitor.cli.incidents", "get", "List incidents, models or retraining requests."),
     "describe": ("monitor.cli.incidents", "describe", "Show one incident with its history."),
     "ack": ("monitor.cli.incidents", "ack", "Acknowledge an incident."),
