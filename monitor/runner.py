@@ -13,7 +13,7 @@ from itertools import islice, pairwise
 import structlog
 from sqlalchemy.orm import Session
 
-from alerts.records import Incident
+from alerts.records import Incident, IncidentKind
 from alerts.routing import RoutingTable
 from alerts.settings import AlertSettings
 from detectors.profile import Profile
@@ -190,7 +190,11 @@ class Runner:
         with self.database.read() as session:
             incidents = open_incidents(session, deployment)
             recent = list_incidents(
-                session, model=deployment.model, domain=deployment.domain, limit=50
+                session,
+                model=deployment.model,
+                domain=deployment.domain,
+                kinds=[IncidentKind.DRIFT],
+                limit=50,
             )
             requests = list_requests(session, deployment, limit=50)
         return Ledger(

@@ -17,6 +17,7 @@ from monitor.api.door import Door
 from monitor.api.guard import Guard
 from monitor.api.health import health_router
 from monitor.api.query import query_router
+from monitor.api.silences import silences_router
 from monitor.api.tokens import tokens_router
 from monitor.api.work import work_router
 from monitor.web.login import login_router
@@ -55,6 +56,7 @@ def create_app(context: ApiContext, *, only_health: bool = False) -> FastAPI:
     app.include_router(baselines_router(context))
     app.include_router(work_router(context))
     app.include_router(channels_router(context))
+    app.include_router(silences_router(context))
     app.include_router(health_router(context))
     app.include_router(tokens_router(context, door))
     app.include_router(pages_router(context))

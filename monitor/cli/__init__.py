@@ -26,6 +26,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "describe": ("monitor.cli.incidents", "describe", "Show one incident with its history."),
     "ack": ("monitor.cli.incidents", "ack", "Acknowledge an incident."),
     "resolve": ("monitor.cli.incidents", "resolve", "Resolve an incident."),
+    "feedback": ("monitor.cli.incidents", "feedback", "Say whether an alarm was true or false."),
+    "silence": ("monitor.cli.silence", "silence", "Hide messages for a while."),
     "retrain": ("monitor.cli.incidents", "retrain", "Work on retraining requests."),
     "token": ("monitor.cli.token", "token", "Make, list and revoke tokens."),
     "channels": ("monitor.cli.channels", "channels", "Test channels, replay dead letters."),

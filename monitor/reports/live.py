@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from alerts.records import Incident
+from alerts.feedback import judged
+from alerts.records import Incident, IncidentKind
 from detectors.actions import action_for
 from detectors.diagnosis import DiagnosisContext, diagnose
 from detectors.records import (
@@ -84,7 +85,11 @@ def live_report(
             session, deployment, since_us, until_us, include_late=True, corrected=True
         )
         incidents = list_incidents(
-            session, model=deployment.model, domain=deployment.domain, limit=200
+            session,
+            model=deployment.model,
+            domain=deployment.domain,
+            kinds=[IncidentKind.DRIFT],
+            limit=200,
         )
         findings = list_findings(session, deployment, limit=SHOWN_FINDINGS)
         references = list_references(session, deployment.model)
@@ -207,6 +212,7 @@ def budget_of(
     budget = runner.settings_of(state.deployment.model).budget
     status = state.status or {}
     paging = [incident for incident in incidents if spends_budget(incident)]
+    people = judged(paging)
     until_us = state.evaluated_until_us or state.last_event_us or 0
     first_us = status.get("first_live_us") or state.first_event_us or until_us
     period = timedelta(hours=budget.period_hours)
@@ -218,6 +224,10 @@ def budget_of(
         "spent": sum(incident.opened_at > since for incident in paging),
         "spent_since_start": len(paging),
         "realised": round(len(paging) / periods, 4) if periods > 0 else None,
+        "judged": people.judged,
+        "called_false": people.false,
+        "realised_false": round(people.false / periods, 4) if periods > 0 else None,
+        "feedback": people.words() or None,
         "guaranteed": bool(status.get("guaranteed", False)),
         "why_not": status.get("why_not") or (None if status else "not evaluated yet"),
         "maturity": status.get("maturity", "warming"),

@@ -279,7 +279,8 @@ def budget_words(report: Report) -> str:
         else f"no promise: {clean(budget.get('why_not') or 'not yet', 200)}"
     )
     spent = f"{pages} / {budget.get('period', '–')}, {budget.get('spent', 0)} spent; {promise}"
-    return "; ".join([spent, *_detector_words(budget.get("detectors") or [])])
+    feedback = [clean(budget["feedback"], 200)] if budget.get("feedback") else []
+    return "; ".join([spent, *feedback, *_detector_words(budget.get("detectors") or [])])
 
 
 def _detector_words(detectors: Sequence[Mapping[str, Any]]) -> list[str]:
