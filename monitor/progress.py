@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,9 +12,6 @@ import numpy as np
 from detectors.evidence.bank import Bank
 from detectors.records import DAY_US, FloatArray, StreamSpec
 from detectors.summary import TickSummary
-
-if TYPE_CHECKING:
-    from monitor.baselines import Scorer
 
 RECENT_US = 3 * DAY_US
 
@@ -83,12 +80,7 @@ class TickClock:
 
 @dataclass(slots=True, eq=False)
 class Progress:
-    """Everything that moves for one deployment. `evaluated_until_us` is the last due instant.
-
-    `left_out` counts rows the baseline was trained on. `suspects` holds slices that an uncorrected
-    look found, since when (us) their new test runs and the how-manyth suspect each was; `suspected`
-    counts those there ever were. `doubt_told`: harm against an unfit baseline has its ticket.
-    """
+    """Everything that moves for one deployment. `evaluated_until_us` is the last due instant."""
 
     feature: TickClock
     label: TickClock
@@ -103,12 +95,7 @@ class Progress:
     verdict_told: list[str] = field(default_factory=list)
     pages: int = 0
     tickets: int = 0
-    left_out: int = 0
-    suspects: dict[str, list[int]] = field(default_factory=dict)
-    doubt_told: bool = False
-    suspected: int = 0
     cohort_days: list[TickSummary] = field(default_factory=list)
-    scorer: Scorer | None = None
 
     def schema_is_ill(self, stream: str) -> bool:
         """Whether a deterministic check ("schema.missing:age") still finds what it found."""
@@ -133,10 +120,6 @@ class Progress:
                 "verdict_told": self.verdict_told,
                 "pages": self.pages,
                 "tickets": self.tickets,
-                "left_out": self.left_out,
-                "suspects": self.suspects,
-                "suspected": self.suspected,
-                "doubt_told": self.doubt_told,
             }
         )
 

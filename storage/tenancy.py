@@ -19,8 +19,6 @@ from storage.tables import (
     AttemptRow,
     Base,
     DeliveryRow,
-    GroupMemberRow,
-    HeldRow,
     IncidentChangeRow,
     IncidentRow,
     MessageRow,
@@ -35,8 +33,6 @@ from storage.tables import (
 PARENTS: dict[type[Any], tuple[str, type[Any], str]] = {
     AttemptRow: ("message_id", MessageRow, "id"),
     DeliveryRow: ("message_id", MessageRow, "id"),
-    GroupMemberRow: ("incident_id", IncidentRow, "id"),
-    HeldRow: ("incident_id", IncidentRow, "id"),
     IncidentChangeRow: ("incident_id", IncidentRow, "id"),
     ReferenceChunkRow: ("reference_id", ReferenceRow, "id"),
     ReferenceProfileRow: ("reference_id", ReferenceRow, "id"),

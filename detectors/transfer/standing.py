@@ -137,12 +137,7 @@ def downgraded(verdict: TransferVerdict, standing: Standing) -> TransferVerdict:
     )
     slices = tuple((name, downgraded(part, standing)) for name, part in verdict.slices)
     return replace(
-        verdict,
-        state=TransferState.UNDETERMINED,
-        decided_at=None,
-        words=words,
-        slices=slices,
-        rows_alone=verdict.state,
+        verdict, state=TransferState.UNDETERMINED, decided_at=None, words=words, slices=slices
     )
 
 
