@@ -8,31 +8,25 @@ between rows and labels, so it bridges the label delay and never pages. After Na
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from detectors.calibration.recalibration import Recalibration, fit_cells
 from detectors.calibration.rows import JudgedRows, effective_rows, judged_rows
 from detectors.estimate.realised import CUT, auc, realised_performance
-from detectors.records import DAY_US, FloatArray, IntArray, Task, Window
+from detectors.estimate.records import Estimate, day_blocks
+from detectors.records import FloatArray, IntArray, Task, Window
 from detectors.transfer.loss import CLIP
 
 CELLS = 512
-FEWEST_DAYS = 8
-LABELS = {"log_loss": "log loss", "accuracy": "accuracy", "f1": "F1", "auc": "AUC"}
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """One metric of the current window. `realised` is the same metric where labels have come."""
-
-    metric: str
-    value: float | None
-    ci: tuple[float | None, float | None]
-    method: str
-    realised: float | None
-    words: str
+LABELS = {
+    "log_loss": "log loss",
+    "accuracy": "accuracy",
+    "f1": "F1",
+    "auc": "AUC",
+    "label_rate": "label rate",
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,27 +44,37 @@ class _Cells:
 
 
 def estimate_performance(
-    reference: Window, current: Window, *, task: Task, seed: int = 0, replicates: int = 200
+    reference: Window,
+    current: Window,
+    *,
+    task: Task,
+    seed: int = 0,
+    replicates: int = 200,
+    likeness: FloatArray | None = None,
+    method: str = "CBPE",
 ) -> tuple[Estimate, ...]:
-    """Estimated log loss, accuracy and, for a binary task, F1 and AUC of the current window.
+    """Estimated log loss, accuracy and, for a binary task, F1, AUC and label rate of the window.
 
     The labelled rows of the reference give the recalibration curve; without any, the scores are
     believed and the words say so. The 95 % interval resamples both windows and refits the curve:
     by day where a window spans at least eight, else by row. Scores are read in at most 512 cells.
-    A regression has no such estimate: the result is empty.
+    `likeness` (n,) weighs reference rows when the curve is fitted. A regression has no such
+    estimate: the result is empty.
     """
     if task is Task.REGRESSION or current.score is None:
         return ()
-    now = _scored(current)
+    now = scored_rows(current)
     if not len(now):
         return ()
     base = judged_rows(reference, task=task)
+    if base is not None and likeness is not None:
+        base = replace(base, weight=base.weight * likeness[base.index])
     known = base is not None and len(base) > 0
     edges = _edges(now.score)
-    cells = _cells(now, edges, _blocks(current, now))
+    cells = _cells(now, edges, day_blocks(current, now.index))
     learnt, curve = None, None
     if base is not None and known:
-        learnt = _cells(base, _edges(base.score), _blocks(reference, base))
+        learnt = _cells(base, _edges(base.score), day_blocks(reference, base.index))
         curve = _fit_cells(
             learnt.score,
             learnt.mass.sum(axis=0) * learnt.scale,
@@ -90,25 +94,17 @@ def estimate_performance(
             ci = (min(float(lower), value), max(float(upper), value))
         seen = realised.get(name)
         words = _words(name, value, ci, seen, known=known)
-        found.append(Estimate(name, value, ci, "CBPE", seen, words))
+        found.append(Estimate(name, value, ci, method, seen, words))
     return tuple(found)
 
 
-def _scored(window: Window) -> JudgedRows:
+def scored_rows(window: Window) -> JudgedRows:
     """Rows with a score; the label takes no part."""
     assert window.score is not None
     weight = window.weights()
     index = np.flatnonzero(np.isfinite(window.score) & np.isfinite(weight) & (weight > 0.0))
     score = np.clip(window.score[index], 0.0, 1.0)
     return JudgedRows(index, score, np.zeros(len(index)), weight[index], None)
-
-
-def _blocks(window: Window, rows: JudgedRows) -> IntArray | None:
-    """The day of each row (n,) counted from 0, None where days are too few to resample."""
-    if window.ts_us is None:
-        return None
-    days, number = np.unique(window.ts_us[rows.index] // DAY_US, return_inverse=True)
-    return number.astype(np.int64) if len(days) >= FEWEST_DAYS else None
 
 
 def _edges(score: FloatArray) -> FloatArray:
@@ -195,7 +191,8 @@ def _values(
 def _metrics(task: Task) -> dict[str, Metric]:
     if task is Task.MULTICLASS:
         return {"log_loss": _log_loss, "accuracy": lambda _score, rate, share: float(share @ rate)}
-    return {"log_loss": _log_loss, "accuracy": _accuracy, "f1": _f1, "auc": _auc}
+    rates = {"log_loss": _log_loss, "accuracy": _accuracy, "f1": _f1, "auc": _auc}
+    return {**rates, "label_rate": _label_rate}
 
 
 def _log_loss(score: FloatArray, rate: FloatArray, share: FloatArray) -> float:
@@ -216,6 +213,10 @@ def _f1(score: FloatArray, rate: FloatArray, share: FloatArray) -> float:
 def _auc(score: FloatArray, rate: FloatArray, share: FloatArray) -> float:
     found = auc(score, rate, share)
     return np.nan if found is None else found
+
+
+def _label_rate(score: FloatArray, rate: FloatArray, share: FloatArray) -> float:
+    return float(share @ rate)
 
 
 def _words(

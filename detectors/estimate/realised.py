@@ -16,7 +16,8 @@ CUT = 0.5
 def realised_performance(window: Window, task: Task) -> Mapping[str, float | None]:
     """Weighted performance by name; None where a number does not exist (AUC of one class).
 
-    Binary: log_loss (scores clipped to [.01, .99]), brier, accuracy and f1 at a cut of .5, auc.
+    Binary: log_loss (scores clipped to [.01, .99]), brier, accuracy and f1 at a cut of .5, auc,
+    label_rate.
     Multiclass: log_loss and brier of the top label, accuracy. Regression: mae, rmse, in units of
     the label. Empty where scores or labels are missing or no row has both.
     """
@@ -37,6 +38,7 @@ def realised_performance(window: Window, task: Task) -> Mapping[str, float | Non
     said = p >= CUT
     hits, named, positive = float(w[said] @ y[said]), float(w[said].sum()), float(w @ y)
     found["accuracy"] = float(w @ (said == (y > 0.5)))
+    found["label_rate"] = positive
     found["f1"] = 2.0 * hits / (named + positive) if named + positive > 0.0 else None
     found["auc"] = auc(p, y, w)
     return found

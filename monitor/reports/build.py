@@ -27,14 +27,16 @@ from detectors.drift.compare import (
 )
 from detectors.drift.design_effect import design_effects
 from detectors.drift.embeddings import compare_embeddings
-from detectors.estimate.cbpe import Estimate, estimate_performance
+from detectors.estimate.every import Estimates, every_estimate
 from detectors.estimate.realised import realised_performance
+from detectors.estimate.records import Blindness, Estimate
 from detectors.profile import fit_profile
 from detectors.records import (
     HOUR_US,
     BoolArray,
     Deployment,
     Diagnosis,
+    FloatArray,
     Mode,
     Schema,
     Settings,
@@ -85,7 +87,7 @@ class Answers:
     transfer: TransferVerdict
     checks: tuple[SchemaCheck, ...]
     realised: Mapping[str, float | None]
-    estimated: tuple[Estimate, ...]
+    estimated: Estimates
     diagnosis: Diagnosis
 
 
@@ -97,8 +99,12 @@ def answer(
     *,
     transfer: TransferVerdict | None = None,
     diagnosis: Diagnosis | None = None,
+    estimate_gaps: FloatArray | None = None,
 ) -> Answers:
-    """Ask every question of two windows. `transfer` and `diagnosis` replace the single look's."""
+    """Ask every question of two windows. `transfer` and `diagnosis` replace the single look's.
+
+    `estimate_gaps` (c,) are what estimates of mean loss missed in cohorts that have matured.
+    """
     effects = design_effects(reference, schema)
     predictions = labels = None
     if reference.score is not None and current.score is not None:
@@ -133,7 +139,7 @@ def answer(
         transfer=verdict,
         checks=checks,
         realised=realised_performance(current, task=schema.task),
-        estimated=estimate_performance(reference, current, task=schema.task),
+        estimated=every_estimate(reference, current, schema, gaps=estimate_gaps),
         diagnosis=named,
     )
 
@@ -178,7 +184,10 @@ def write_down(
         "schema_checks": [_check(check) for check in answers.checks],
         "performance": {
             "realised": {name: finite(value) for name, value in answers.realised.items()},
-            "estimated": {e.metric: _estimate(e) for e in answers.estimated},
+            "estimated": {e.metric: _estimate(e) for e in answers.estimated.main},
+            "others": [{"metric": e.metric, **_estimate(e)} for e in answers.estimated.others],
+            "contradiction": answers.estimated.contradiction or None,
+            "blindness": [_blindness(row) for row in answers.estimated.blindness],
         },
         "diagnosis": diagnosis_json(answers.diagnosis),
         "budget": dict(budget),
@@ -436,6 +445,17 @@ def _estimate(estimate: Estimate) -> dict[str, Any]:
         "ci": [finite(bound) for bound in estimate.ci],
         "realised": finite(estimate.realised),
         "words": estimate.words,
+    }
+
+
+def _blindness(row: Blindness) -> dict[str, str]:
+    return {
+        "method": row.method,
+        "covariate": row.covariate,
+        "label": row.label,
+        "concept": row.concept,
+        "schema": row.schema,
+        "words": row.words,
     }
 
 

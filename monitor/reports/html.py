@@ -144,6 +144,7 @@ def _section(report: view.Report, at: int, *, many: bool) -> dict[str, Any]:
         "compared": view.rows_words(report),
         "questions": view.questions(report),
         "performance": view.performance_rows(report),
+        "performance_notes": view.performance_notes(report),
         "budget": view.budget_words(report),
         "columns": ordered[:MOST_COLUMNS],
         "columns_left": max(len(ordered) - MOST_COLUMNS, 0),

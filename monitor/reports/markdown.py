@@ -48,6 +48,7 @@ def render_markdown(report: view.Report, *, level: int = 1) -> str:
             _table(
                 ("metric", "realised", "estimated without labels", "95 % interval"), performance
             ),
+            *(f"- {escaped(note)}\n" for note in view.performance_notes(report)),
         ]
     parts += _slices(report, sub)
     if report["schema_checks"]:

@@ -26,6 +26,7 @@ from monitor.reports.view import (
     diagnosis_words,
     headline,
     overview,
+    performance_notes,
     performance_rows,
     questions,
     reports_of,
@@ -150,7 +151,10 @@ def _performance(report: Report, console: Console) -> None:
         now = f"{name} {realised}" if realised != "–" else name
         said.append(now if estimated == "–" else f"{now} (estimated {estimated} {between})")
     text = Text.assemble(("Performance  ", "dim"), ", ".join(said))
-    console.print(_indented(text, below=1))
+    notes = performance_notes(report)
+    console.print(_indented(text, below=0 if notes else 1))
+    for at, note in enumerate(notes, start=1):
+        console.print(_indented(Text(note, style="dim"), below=int(at == len(notes))))
 
 
 def _slices(report: Report, console: Console, *, everything: bool) -> None:

@@ -41,6 +41,8 @@ METRIC = {
     "brier": "Brier score",
     "accuracy": "accuracy",
     "f1": "F1",
+    "label_rate": "label rate",
+    "squared_error": "squared error",
     "auc": "AUC",
     "mae": "mean absolute error",
     "rmse": "root mean squared error",
@@ -217,6 +219,23 @@ def performance_rows(report: Report) -> list[tuple[str, str, str, str]]:
             )
         )
     return rows
+
+
+def performance_notes(report: Report) -> list[str]:
+    """What the estimates say against each other and cannot see, in sentences.
+
+    In full where most labels are still to come; one line where realised numbers lead.
+    """
+    performance, window = report["performance"], report["window"]
+    blindness = performance.get("blindness", [])
+    notes = [clean(performance["contradiction"])] if performance.get("contradiction") else []
+    if not blindness:
+        return notes
+    if 2 * window["labelled"] >= window["rows"]:
+        methods = ", ".join(row["method"] for row in blindness)
+        return [*notes, f"No estimate ({methods}) sees a changed rule behind the labels."]
+    notes += [clean(other["words"]) for other in performance.get("others", [])]
+    return [*notes, *(clean(row["words"]) for row in blindness)]
 
 
 def rows_words(report: Report) -> str:

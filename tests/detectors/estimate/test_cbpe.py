@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from detectors.estimate.cbpe import CELLS, Estimate, estimate_performance
+from detectors.estimate.cbpe import CELLS, estimate_performance
+from detectors.estimate.records import Estimate
 from detectors.records import DAY_US, Task, Window
 
 
