@@ -23,6 +23,7 @@ from structlog.testing import capture_logs
 from alerts.records import IncidentState
 from detectors.records import Deployment, to_us
 from monitor.cli import main
+from monitor.config import parse_config
 from storage.inbox import read_window
 from tests.monitor.api.asking import (
     TOKEN,
@@ -30,6 +31,7 @@ from tests.monitor.api.asking import (
     World,
     add_domain,
     add_incident,
+    add_message,
     add_reference_window,
     add_retraining,
     world,
@@ -111,6 +113,47 @@ def test_incidents_are_listed_described_taken_and_closed(terminal: Terminal) -> 
     assert late.code == 1
     assert late.err.startswith(f"kedge: cannot acknowledge incident {incident.id}")
     assert late.err.count("\n") == 1
+
+
+def test_channels_are_listed_tested_and_their_dead_letters_sent_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    channels = [{"name": "ops", "kind": "console"}]
+    config = parse_config({"models": {"credit": {}}, "channels": channels}, source="test")
+    with capture_logs(), world(tmp_path, config) as running, listening(running) as url:
+        monkeypatch.setenv("KEDGE_URL", url)
+        terminal = Terminal(running, capsys, monkeypatch)
+        message = add_message(running, dead=True)
+        listed = terminal.type("channels", "list")
+        assert "console" in listed.out
+        dead = terminal.type("channels", "dead").out
+        assert message.id in dead
+        assert "answered 404" in dead
+        tried = terminal.type("channels", "test", "ops")
+        assert (tried.code, tried.out) == (1, "ops: FAILED, no way out (0 ms)\n")
+        again = terminal.type("channels", "replay", message.id)
+        assert again.out == f"{message.id}: 1 deliveries on their way again\n"
+        assert terminal.type("channels", "dead").out.strip() == "no dead letters"
+        assert "nothing kept it" in terminal.type("channels", "enable", "ops").out
+        missing = terminal.type("channels", "replay", "opps")
+        assert missing.code == 1
+        assert "Did you mean 'ops'" in missing.err
+
+
+def test_doctor_sends_a_test_message_through_every_channel(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "kedge.toml").write_text(
+        "[service]\ndatabase = 'sqlite:///k.db'\n[[channels]]\nname = 'here'\nkind = 'console'\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["kedge", "doctor", "--send-test"])
+    with pytest.raises(SystemExit):
+        main()
+    said = capsys.readouterr().out
+    assert "Kedge tests the channel here; nothing is wrong with any model" in said
+    assert "ok    channel here: test message: status 200" in said
 
 
 def test_models_domains_and_references_are_listed(terminal: Terminal) -> None:
