@@ -68,21 +68,30 @@ def resolve_by_person(
 
 
 def acknowledge(
-    incident: Incident, *, by: str, now: datetime, settings: AlertSettings | None = None
+    incident: Incident,
+    *,
+    by: str,
+    now: datetime,
+    until: datetime | None = None,
+    settings: AlertSettings | None = None,
 ) -> Decision:
     """Somebody has taken it: reminders stop, escalation does not. A second time changes nothing.
 
-    Its channels are told, so that nobody else is woken for it.
+    Its channels are told, so that nobody else is woken for it. `until` (wall clock) lets the
+    acknowledgement run out by itself; given again it moves the end.
     """
     _must_be_open(incident, "acknowledge")
-    if incident.state is IncidentState.ACKNOWLEDGED:
+    taken_already = incident.state is IncidentState.ACKNOWLEDGED
+    if taken_already and until in {None, incident.snoozed_until}:
         words = f"already acknowledged by {name(incident.acknowledged_by)}"
         return Decision(reasons=(Reason("already acknowledged", words, incident.id),))
+    ends = "" if until is None else f"until {wording.moment(until)} UTC"
     taken = replace(
-        record(incident, Change(now, "acknowledged", by=name(by))),
+        record(incident, Change(now, "acknowledged", by=name(by), words=ends)),
         state=IncidentState.ACKNOWLEDGED,
         acknowledged_at=now,
         acknowledged_by=name(by),
+        snoozed_until=until,
     )
     told, message = add_message(
         taken,

@@ -26,6 +26,19 @@ class IncidentState(StrEnum):
     RESOLVED = "resolved"
 
 
+class IncidentKind(StrEnum):
+    """What sort of problem: of a model, of several domains at once, or of what arrives.
+
+    Only `drift` is made by evidence, and so by a replay; the others are made by the service.
+    """
+
+    DRIFT = "drift"
+    GROUP = "group"
+    SOURCE_QUIET = "source went quiet"
+    NO_LABELS = "no labels arriving"
+    TOO_LITTLE_DATA = "too little data"
+
+
 class Severity(StrEnum):
     """How bad it is, in the words channels and routes use; `rank` orders them."""
 
@@ -50,6 +63,16 @@ class MessageType(StrEnum):
     MAPPING_REVIEW_REQUESTED = "mapping.review_requested"
     TEST = "channel.test"
 
+    @property
+    def closes(self) -> bool:
+        """Whether it says that a problem is over."""
+        return self is MessageType.RESOLVED
+
+    @property
+    def follows(self) -> bool:
+        """Whether it only means something to those who were told of the problem before."""
+        return self.closes or self is MessageType.ACKNOWLEDGED
+
 
 class RequestStatus(StrEnum):
     """Where a retraining request stands; the first two are open."""
@@ -72,6 +95,7 @@ class Outcome(StrEnum):
     DEAD = "dead"
     DISABLED = "disabled"
     SKIPPED = "skipped"
+    HELD = "held"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +118,9 @@ class Incident:
     and `notified_peak` what it was when people were last told, at `notified_at`. `sequence`
     counts the messages made so far and `told` the modes they named. `recovering_since` is the
     first instant of the present unbroken run inside the practical margin, None outside it.
+
+    `domains` names those of a group, whose deployment has the domain "". `snoozed_until` (wall
+    clock) is when an acknowledgement ends by itself. `verdict` is what people last called it.
     """
 
     id: str
@@ -124,6 +151,11 @@ class Incident:
     closed_at: datetime | None = None
     closed_by: str = ""
     history: tuple[Change, ...] = ()
+    kind: IncidentKind = IncidentKind.DRIFT
+    domains: tuple[str, ...] = ()
+    snoozed_until: datetime | None = None
+    verdict: str = ""
+    verdict_by: str = ""
 
     @property
     def is_open(self) -> bool:
@@ -240,6 +272,16 @@ def incident_id(deployment: Deployment, mode: Mode, opened_at: datetime) -> str:
 def message_id(cause_id: str, kind: MessageType, sequence: int) -> str:
     """The webhook-id of the `sequence`-th message about an incident or request."""
     return _digest("msg", cause_id, kind.value, sequence)
+
+
+def notice_id(cause_id: str, what: str, because: str) -> str:
+    """The webhook-id of a message that the wall clock or a person brought about."""
+    return _digest("msg", cause_id, "notice", what, because)
+
+
+def silence_id(matcher: str, author: str, starts_at: datetime, until: datetime) -> str:
+    """The id of a silence; the same asked for twice at one instant is one."""
+    return _digest("sil", matcher, author, to_us(starts_at), to_us(until))
 
 
 def request_id(deployment: Deployment, action_kind: str, requested_at: datetime) -> str:

@@ -215,6 +215,9 @@ def fit_profile(reference: Window, schema: Schema) -> Profile:
     label = _nothing(reference.rows) if reference.label is None else reference.label
     loss = losses(schema.task, reference.score, label)
     baseline = losses(schema.task, reference.baseline_score, label)
+    difference = loss - baseline
+    if reference.contrast is not None:
+        difference, baseline = reference.contrast[:, 0], reference.contrast[:, 1]
     residual = Scale.of(label - score, mass) if schema.task is Task.REGRESSION else None
     ruler = Ruler(schema.task, scale, residual, _fit_curve(schema.task, score, label, mass))
     fitted = fit_slices(reference, schema.slices)
@@ -231,7 +234,7 @@ def fit_profile(reference: Window, schema: Schema) -> Profile:
         clipped=clipped,
         loss=Scale.of(loss, mass),
         baseline_loss=Scale.of(baseline, mass),
-        difference=Scale.of(loss - baseline, mass),
+        difference=Scale.of(difference, mass),
         slices=fitted.slices,
         slice_sums=dict(zip(names, sums, strict=True)),
         too_small=fitted.too_small,

@@ -470,7 +470,9 @@ class TransferVerdict:
     `bound` is what a planned review says of the difference: at least (hurts) or at most (helps)
     this, at the error it may spend so far; None where no review spoke. `se` is the standard
     error of the difference, `minimum_detectable` the harm (loss units) that would have been called
-    by now with power .8. `left_out` counts rows that the baseline was trained on.
+    by now with power .8. `left_out` counts rows that the baseline was trained on. `rows_alone` is
+    what would be said if the baseline were fit to compare with. `suspect` marks a slice that hurts
+    by an interval not corrected for the number of slices.
     """
 
     state: TransferState
@@ -492,6 +494,8 @@ class TransferVerdict:
     design: Design = Design.SHADOW
     caveat: str = ""
     left_out: int = 0
+    rows_alone: TransferState | None = None
+    suspect: bool = False
 
 
 def to_datetime(instant_us: int) -> datetime:

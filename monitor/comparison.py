@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 
 from detectors.records import Deployment, Schema, Settings, Task, TransferVerdict, Window
+from detectors.transfer.designs import with_contrast
 from detectors.transfer.sums import sums_of
 from detectors.transfer.verdict import Trajectory, trajectory, transfer_verdict
 from monitor.reports.build import ReferenceLine, answer, single_look_budget, write_down
+from monitor.reports.transfer import gate_json, gate_of, transfer_details
 from monitor.tables import Table, split_domains
+from monitor.watch import mean_loss
 
 FEWEST_DAYS = 14
 """Days with labelled pairs below which a day is no unit to learn a variance from."""
@@ -116,8 +119,14 @@ def _report(
     settings: Settings,
     now: datetime,
 ) -> dict[str, Any]:
+    plan, task = settings.baseline, reference.schema.task
+    centre = mean_loss(before, reference.schema)
+    before, after = (with_contrast(w, plan, task=task, centre=centre) for w in (before, after))
     verdict, path = _transfer_over_time(before, after, reference.schema, settings)
     answers = answer(before, after, reference.schema, settings, transfer=verdict)
+    details, standing = transfer_details(
+        answers.transfer, after, task=task, settings=settings, facts=None, now_us=None
+    )
     return write_down(
         deployment,
         answers,
@@ -127,6 +136,8 @@ def _report(
         now=now,
         budget=single_look_budget(settings, timed=after.ts_us is not None),
         path=path,
+        details=details,
+        gate=gate_json(gate_of(answers.transfer, standing, checks=answers.checks)),
     )
 
 

@@ -15,7 +15,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from detectors.records import Budget, NamedDetector, Settings, Task
+from detectors.records import Budget, Design, NamedDetector, Settings, Task
+from monitor.config_baseline import BaselineConfig
 from monitor.config_channels import check_channel, secret_of
 from monitor.config_oncall import (
     IncidentsConfig,
@@ -97,6 +98,20 @@ class ModelConfig(Section):
     sampling: float = Field(1.0, gt=0, le=1)
     slice_floor: int = Field(0, ge=0)
     detectors: tuple[DetectorConfig, ...] = ()
+    baseline: BaselineConfig = BaselineConfig()
+
+    @model_validator(mode="after")
+    def _trainable(self) -> ModelConfig:
+        if self.baseline.kind is Design.TRAINED and self.task is Task.MULTICLASS:
+            msg = (
+                "baseline.kind 'trained' is for binary and regression: of a multiclass model only "
+                "the predicted class is recorded; send baseline scores instead (shadow)"
+            )
+            raise ValueError(msg)
+        if self.baseline.treated == self.baseline.control:
+            msg = f"baseline.treated and baseline.control are both '{self.baseline.treated}'"
+            raise ValueError(msg)
+        return self
 
     @field_validator("budget")
     @classmethod
@@ -131,6 +146,7 @@ class ModelConfig(Section):
                 NamedDetector(named.method, named.signal, dict(named.options))
                 for named in self.detectors
             ),
+            baseline=self.baseline.plan(),
         )
 
 
@@ -311,6 +327,8 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
                 section = RouteConfig
             case "incidents":
                 section = IncidentsConfig
+        if "baseline" in location:
+            section = BaselineConfig
         if "quiet_hours" in location:
             section = QuietHoursConfig
     return list(section.model_fields)

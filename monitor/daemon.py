@@ -31,6 +31,7 @@ from monitor.config_channels import notifier_options, pace_of
 from monitor.config_oncall import alerts_of, routing_of
 from monitor.couriers import Couriers
 from monitor.delivery import Channel, Channels
+from monitor.desk import tend
 from monitor.door import anonymous_words, refuse_open_door, refuse_weak_token
 from monitor.errors import InputError, KedgeError, NotAllowedError, did_you_mean
 from monitor.ingest import Ingest, ModelIngest
@@ -66,6 +67,7 @@ log = structlog.get_logger()
 
 UNSENT_TOO_OLD = timedelta(minutes=15)
 RETENTION_EVERY_S = 3_600
+DESK_EVERY_S = 5
 CHECK_TRIES = 3
 KEPT_HISTORY = timedelta(days=400)
 STUCK_AFTER_S = 300.0
@@ -157,6 +159,7 @@ class Service:
         if self.role.works:
             self._every(service.check_every / 1e6, self.check_due, "check", by_all=True)
             self._every(service.deliver_every / 1e6, self.couriers.tick, "deliver", by_all=True)
+            self._every(DESK_EVERY_S, self.tend, "desk")
             self._every(RETENTION_EVERY_S, self.keep_house, "retention")
             for source in self.config.sources:
                 self._every(source.every / 1e6, self._puller(source), f"pull {source.name}")
@@ -299,6 +302,12 @@ class Service:
             clock=self.clock,
             console=sys.stdout,
         )
+
+    def tend(self) -> None:
+        """Do what the wall clock asks for: silences that end, snoozes, escalation."""
+        tended = tend(self.database, self.routing(), alerts_of(self.config), self.clock.now())
+        if any(tended.counts.values()):
+            log.info("desk.tended", **tended.counts)
 
     def keep_house(self) -> None:
         """Make partitions ahead and delete rows older than the retention period."""

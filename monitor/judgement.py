@@ -29,9 +29,11 @@ from detectors.schema.check import TIERS
 from detectors.summary import TickSummary, transfer_sums
 from detectors.transfer.slices import slice_verdicts
 from detectors.transfer.verdict import transfer_verdict
+from monitor.baselines import Scorer, judged_against
 from monitor.onset import from_onset_on
 from monitor.pipeline import Evaluation, RowSource
 from monitor.progress import Progress, index_of
+from monitor.suspects import suspect_findings
 from monitor.watch import DIAGNOSIS_ROWS, Watch, sample_rows
 
 CURRENT_US = 14 * DAY_US
@@ -96,8 +98,9 @@ def judge(
     findings = list(evaluation.findings)
     verdict: TransferVerdict | None = None
     if (evaluation.cohort_day_closed or evaluation.ended) and watch.schema.has_baseline:
-        verdict = current_verdict(watch, progress.cohort_days, ended=evaluation.ended)
+        verdict = standing_verdict(watch, progress, ended=evaluation.ended)
         findings += _verdict_findings(progress, verdict, now_us)
+        findings += suspect_findings(watch, progress, verdict, now_us)
     decisions: list[Decision] = []
     diagnosis: Diagnosis | None = None
     if any(finding.tier is not Tier.LOG for finding in findings):
@@ -142,8 +145,43 @@ def judge(
     )
 
 
-def current_verdict(watch: Watch, days: Sequence[TickSummary], *, ended: bool) -> TransferVerdict:
-    """Transfer against scratch on every cohort that has entered evidence, slices included."""
+def standing_verdict(watch: Watch, progress: Progress, *, ended: bool) -> TransferVerdict:
+    """The verdict of a deployment that is being watched, against the baseline it has now."""
+    return current_verdict(
+        watch,
+        progress.cohort_days,
+        ended=ended,
+        scorer=progress.scorer,
+        left_out=progress.left_out,
+    )
+
+
+def current_verdict(
+    watch: Watch,
+    days: Sequence[TickSummary],
+    *,
+    ended: bool,
+    scorer: Scorer | None = None,
+    left_out: int = 0,
+) -> TransferVerdict:
+    """Transfer against scratch on every cohort that has entered evidence, slices included.
+
+    With a `scorer` the word is only given where its baseline is fit to compare with.
+    """
+    verdict = _verdict_on_rows(watch, days, ended=ended)
+    if scorer is None or not days or not watch.schema.has_baseline:
+        return verdict
+    return judged_against(
+        verdict,
+        scorer.facts,
+        watch.settings.baseline,
+        now_us=days[-1].end_us,
+        left_out=left_out,
+        trouble=scorer.trouble,
+    )[0]
+
+
+def _verdict_on_rows(watch: Watch, days: Sequence[TickSummary], *, ended: bool) -> TransferVerdict:
     schema, settings, rate = watch.schema, watch.settings, watch.profile.label_rate
     overall = transfer_verdict(
         transfer_sums(days, label_rate=rate) if schema.has_baseline else None,
@@ -166,8 +204,24 @@ def current_verdict(watch: Watch, days: Sequence[TickSummary], *, ended: bool) -
 
 
 def _verdict_findings(progress: Progress, verdict: TransferVerdict, now_us: int) -> list[Finding]:
-    """A page the first time the verdict says hurts, overall or for a slice: outside the budget."""
+    """A page the first time the verdict says hurts, overall or for a slice: outside the budget.
+
+    Harm against a baseline that is not fit to compare with files a ticket instead, once.
+    """
     found = []
+    if verdict.rows_alone is TransferState.HURTS and not progress.doubt_told:
+        progress.doubt_told = True
+        found.append(
+            Finding(
+                kind="verdict",
+                ts=to_datetime(now_us),
+                onset=to_datetime(progress.first_live_us or now_us),
+                stream="transfer.verdict",
+                tier=Tier.TICKET,
+                effect=verdict.difference,
+                detail=verdict.words,
+            )
+        )
     for name, part in (("", verdict), *verdict.slices):
         if part.state is not TransferState.HURTS or name in progress.verdict_told:
             continue
@@ -258,7 +312,7 @@ def _diagnose(
     reference: Window | None = None,
 ) -> Diagnosis:
     if verdict is None and watch.schema.has_baseline and progress.cohort_days:
-        verdict = current_verdict(watch, progress.cohort_days, ended=False)
+        verdict = standing_verdict(watch, progress, ended=False)
     columns = {finding.column for finding in findings if finding.column}
     many = len(columns) >= max(MANY_COLUMNS, len(watch.schema.columns) // 2)
     context = DiagnosisContext(
@@ -405,6 +459,9 @@ def _inside_margin(
     feature, label = index_of(watch.feature_specs), index_of(watch.label_specs)
     answers: list[bool] = []
     for stream in incident.streams:
+        if stream.startswith("transfer.suspect"):
+            answers.append(stream.partition("@")[2] not in progress.suspects)
+            continue
         if stream.startswith("transfer.verdict"):
             answers.append(verdict is None or verdict.state is not TransferState.HURTS)
             continue

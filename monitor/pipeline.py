@@ -218,6 +218,8 @@ def _close(
         assert clock.next_us is not None
         start_us, end_us = clock.next_us, clock.next_us + base_us
         pieces = rows.rows(start_us, end_us, labels_by_us=instant_us if name == "label" else None)
+        if name == "label":
+            pieces = _comparable(progress, pieces, start_us, end_us)
         summary = _summary(watch, name, pieces, start_us, end_us)
         summaries.append((name, summary))
         clock.next_us = end_us
@@ -237,6 +239,18 @@ def _close(
             findings += _step(watch, progress, name, instant_us)
     progress.evaluated_until_us = instant_us
     return Evaluation(instant_us, tuple(summaries), tuple(findings), day_closed)
+
+
+def _comparable(
+    progress: Progress, pieces: Iterator[Window], start_us: int, end_us: int
+) -> Iterator[Window]:
+    """A cohort's rows with what the transfer verdict compares; counts those left out of it."""
+    if progress.scorer is None:
+        yield from pieces
+        return
+    for piece, left_out in progress.scorer.cohort(pieces, start_us, end_us):
+        progress.left_out += left_out
+        yield piece
 
 
 def _close_partials(watch: Watch, progress: Progress, closing_us: int) -> Iterator[Evaluation]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -12,6 +12,9 @@ import numpy as np
 from detectors.evidence.bank import Bank
 from detectors.records import DAY_US, FloatArray, StreamSpec
 from detectors.summary import TickSummary
+
+if TYPE_CHECKING:
+    from monitor.baselines import Scorer
 
 RECENT_US = 3 * DAY_US
 
@@ -80,7 +83,12 @@ class TickClock:
 
 @dataclass(slots=True, eq=False)
 class Progress:
-    """Everything that moves for one deployment. `evaluated_until_us` is the last due instant."""
+    """Everything that moves for one deployment. `evaluated_until_us` is the last due instant.
+
+    `left_out` counts rows the baseline was trained on. `suspects` holds slices that an uncorrected
+    look found, since when (us) their new test runs and the how-manyth suspect each was; `suspected`
+    counts those there ever were. `doubt_told`: harm against an unfit baseline has its ticket.
+    """
 
     feature: TickClock
     label: TickClock
@@ -95,7 +103,12 @@ class Progress:
     verdict_told: list[str] = field(default_factory=list)
     pages: int = 0
     tickets: int = 0
+    left_out: int = 0
+    suspects: dict[str, list[int]] = field(default_factory=dict)
+    doubt_told: bool = False
+    suspected: int = 0
     cohort_days: list[TickSummary] = field(default_factory=list)
+    scorer: Scorer | None = None
 
     def schema_is_ill(self, stream: str) -> bool:
         """Whether a deterministic check ("schema.missing:age") still finds what it found."""
@@ -120,6 +133,10 @@ class Progress:
                 "verdict_told": self.verdict_told,
                 "pages": self.pages,
                 "tickets": self.tickets,
+                "left_out": self.left_out,
+                "suspects": self.suspects,
+                "suspected": self.suspected,
+                "doubt_told": self.doubt_told,
             }
         )
 

@@ -28,17 +28,24 @@ from detectors.records import (
     Window,
     to_us,
 )
+from detectors.summary import transfer_sums
+from detectors.transfer.erosion import Erosion, erosion_of
+from detectors.transfer.gate import Gate, onboarding_gate
+from detectors.transfer.pooling import pool_for_display
+from detectors.transfer.standing import BaselineFacts, standing_of
+from monitor.baselines import RecordedScorer, planned_schema
 from monitor.durations import duration_words
 from monitor.errors import InputError
 from monitor.injecting import Placed, inject
 from monitor.injection import Injection
-from monitor.judgement import Ledger, current_verdict, judge, spends_budget
+from monitor.judgement import CERTAIN, Ledger, judge, spends_budget, standing_verdict
 from monitor.named import run_lengths
 from monitor.pipeline import evaluate, open_progress
 from monitor.progress import Progress
 from monitor.reports.forms import finding_json, finite, iso, verdict_json
+from monitor.reports.transfer import gate_json, transfer_details
 from monitor.tables import Table, split_domains
-from monitor.watch import Watch, open_watch
+from monitor.watch import Watch, mean_loss, onboarding_level, open_watch
 
 SCHEMA_NAME = "kedge.replay/1"
 FEWEST_REFERENCE_ROWS = 20
@@ -99,6 +106,19 @@ class DomainReplay:
         return ranked[-1] if ranked else None
 
     @property
+    def facts(self) -> BaselineFacts | None:
+        """What the domain was held against, where it is on record."""
+        return None if self.progress.scorer is None else self.progress.scorer.facts
+
+    @property
+    def erosion(self) -> Erosion | None:
+        """What is left of the benefit; ticks of rows have no 28 days."""
+        if self.watch.settings.tick_rows is not None or not self.watch.schema.has_baseline:
+            return None
+        sums = transfer_sums(self.progress.cohort_days, label_rate=self.watch.profile.label_rate)
+        return erosion_of(sums, onboarding=onboarding_level(self.watch))
+
+    @property
     def guaranteed(self) -> bool:
         return not self.why_not
 
@@ -148,7 +168,7 @@ def replay(
             "or take rows in file order with --tick 50rows"
         )
         raise InputError(msg)
-    schema = _schema(reference, log)
+    schema = planned_schema(_schema(reference, log), settings.baseline)
     past, live = _timed(reference, notes), _timed(log, notes)
     live, placed = inject(live, past, schema, injections)
     references, parts = dict(split_domains(past)), dict(split_domains(live))
@@ -255,6 +275,8 @@ def replay_domain(
         own_reference=reference is not None,
     )
     progress = open_progress(watch, reference)
+    centre = mean_loss(watch.reference, schema)
+    progress.scorer = RecordedScorer(settings.baseline, schema.task, centre)
     source, ledger = FileRows(rows), Ledger()
     findings: list[Finding] = []
     ticks = 0
@@ -272,7 +294,7 @@ def replay_domain(
         findings=tuple(findings),
         incidents=tuple(ledger.incidents.values()),
         requests=tuple(ledger.requests.values()),
-        verdict=current_verdict(watch, progress.cohort_days, ended=True),
+        verdict=standing_verdict(watch, progress, ended=True),
         ticks=ticks,
         since_us=since_us,
         until_us=until_us,
@@ -344,7 +366,8 @@ def to_json(result: Replay) -> dict[str, Any]:
         "ticks": max((domain.ticks for domain in result.domains), default=0),
         "alarms": alarms,
         "incidents": incidents,
-        "transfer": {d.deployment.domain: verdict_json(d.verdict) for d in result.domains},
+        "transfer": {d.deployment.domain: transfer_json(d, result) for d in result.domains},
+        "gate": {d.deployment.domain: gate_json(replay_gate(d)) for d in result.domains},
         "diagnosis": {d.deployment.domain: _diagnosis_json(d) for d in result.domains},
         "budget": {d.deployment.domain: budget_json(d, result.settings) for d in result.domains},
         "retraining": [
@@ -360,6 +383,37 @@ def to_json(result: Replay) -> dict[str, Any]:
         ],
         "notes": list(result.notes),
     }
+
+
+def transfer_json(domain: DomainReplay, result: Replay) -> dict[str, Any]:
+    """A domain's verdict with what a report says beside it."""
+    details, _ = transfer_details(
+        domain.verdict,
+        domain.rows.window,
+        task=domain.watch.schema.task,
+        settings=domain.watch.settings,
+        facts=domain.facts,
+        now_us=domain.until_us,
+        erosion=domain.erosion,
+        pooled=pool_for_display({d.deployment.domain: d.verdict for d in result.domains}).get(
+            domain.deployment.domain
+        ),
+    )
+    return {**verdict_json(domain.verdict), **details}
+
+
+def replay_gate(domain: DomainReplay) -> Gate:
+    """Whether the model should have been let serve, by the end of the log."""
+    standing = standing_of(
+        domain.facts, domain.verdict, domain.watch.settings.baseline, domain.until_us
+    )
+    certain = [
+        sentence
+        for incident in domain.incidents
+        if incident.is_open and any(stream.startswith(CERTAIN) for stream in incident.streams)
+        for sentence in incident.evidence[:1]
+    ]
+    return onboarding_gate(domain.verdict, standing, faults=certain)
 
 
 def headline_of(incident: Incident, domain: DomainReplay) -> str:

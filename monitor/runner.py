@@ -13,7 +13,7 @@ from itertools import islice, pairwise
 import structlog
 from sqlalchemy.orm import Session
 
-from alerts.records import Incident
+from alerts.records import Incident, IncidentKind
 from alerts.routing import RoutingTable
 from alerts.settings import AlertSettings
 from detectors.profile import Profile
@@ -21,6 +21,7 @@ from detectors.records import (
     DAY_US,
     HOUR_US,
     Deployment,
+    Design,
     Finding,
     Schema,
     Settings,
@@ -29,15 +30,17 @@ from detectors.records import (
     to_datetime,
 )
 from detectors.summary import TickSummary
+from monitor.baselines import RecordedScorer, Scorer, facts_of, planned_schema
 from monitor.clock import Clock
 from monitor.dispatch import post
-from monitor.judgement import Ledger, Step, current_verdict, judge
+from monitor.judgement import Ledger, Step, judge, standing_verdict
 from monitor.named import run_lengths
 from monitor.pipeline import ClockName, add_cohort, evaluate, open_progress
 from monitor.progress import Progress
 from monitor.reports.forms import verdict_json
 from monitor.stored_rows import CACHED_ROWS, ModelRows, StoredRows
-from monitor.watch import Watch, open_watch
+from monitor.watch import Watch, mean_loss, open_watch
+from storage.baselines import baselines_of
 from storage.checkpoints import load_checkpoint, save_checkpoint
 from storage.deployments import (
     DeploymentState,
@@ -187,7 +190,11 @@ class Runner:
         with self.database.read() as session:
             incidents = open_incidents(session, deployment)
             recent = list_incidents(
-                session, model=deployment.model, domain=deployment.domain, limit=50
+                session,
+                model=deployment.model,
+                domain=deployment.domain,
+                kinds=[IncidentKind.DRIFT],
+                limit=50,
             )
             requests = list_requests(session, deployment, limit=50)
         return Ledger(
@@ -205,14 +212,25 @@ class Runner:
         watch, reference = opened
         with self.database.read() as session:
             stored = load_checkpoint(session, deployment)
+        scorer = self._scorer(watch)
         if stored is None:
-            return _Loaded(watch, open_progress(watch, reference), 0)
+            progress = open_progress(watch, reference)
+            progress.scorer = scorer
+            return _Loaded(watch, progress, 0)
         if stored.fingerprint == watch.fingerprint:
             progress = Progress.from_bytes(stored.body)
+            progress.scorer = scorer
             progress.cohort_days = self._cohort_days(watch, progress)
             return _Loaded(watch, progress, stored.epoch)
-        progress = self._rebuild(watch, reference, stored.evaluated_until_us)
+        progress = self._rebuild(watch, reference, stored.evaluated_until_us, scorer)
         return _Loaded(watch, progress, stored.epoch)
+
+    def _scorer(self, watch: Watch) -> Scorer:
+        """What makes this deployment's cohorts comparable."""
+        with self.database.read() as session:
+            versions = facts_of(baselines_of(session, watch.deployment))
+        centre = mean_loss(watch.reference, watch.schema)
+        return RecordedScorer(watch.settings.baseline, watch.schema.task, centre, versions)
 
     def _open_watch(
         self, deployment: Deployment, state: DeploymentState, watermark_us: int
@@ -231,13 +249,15 @@ class Runner:
         schema = self.schema_of(deployment.model)
         if schema is None:
             return None
+        schema = planned_schema(schema, settings.baseline)
         if found is None:
             learnt = self._first_rows(deployment, state, watermark_us)
             if learnt is None:
                 return None
             reference = learnt
         profile = None if stored_profile is None else Profile.from_bytes(stored_profile)
-        if profile is not None and profile.schema != schema:
+        other_design = settings.baseline.design not in {None, Design.SHADOW}
+        if profile is not None and (profile.schema != schema or other_design):
             profile = None
         watch = open_watch(
             deployment,
@@ -270,9 +290,12 @@ class Runner:
         pieces = list(rows.rows(state.first_event_us, until_us, labels_by_us=until_us))
         return pieces[0] if len(pieces) == 1 else None
 
-    def _rebuild(self, watch: Watch, reference: Window | None, until_us: int) -> Progress:
+    def _rebuild(
+        self, watch: Watch, reference: Window | None, until_us: int, scorer: Scorer
+    ) -> Progress:
         """Replay stored rows under a new fingerprint. Nothing is emitted for what was evaluated."""
         progress = open_progress(watch, reference)
+        progress.scorer = scorer
         rows = StoredRows(
             self.database, watch.deployment, ModelRows(self.database, watch.deployment.model)
         )
@@ -368,7 +391,7 @@ class Runner:
         """What lists and pages show of a deployment without opening its checkpoint."""
         verdict = next((s.verdict for s in reversed(steps) if s.verdict is not None), None)
         if verdict is None:
-            verdict = current_verdict(watch, progress.cohort_days, ended=False)
+            verdict = standing_verdict(watch, progress, ended=False)
         banks = [progress.feature.bank, *([progress.label.bank] if watch.label_specs else [])]
         doubts = [bank.why_not for bank in banks if not bank.guaranteed]
         return {
@@ -382,6 +405,7 @@ class Runner:
             "tickets": progress.tickets,
             "first_live_us": progress.first_live_us,
             "transfer": verdict_json(verdict),
+            "left_out": progress.left_out,
             "detectors": run_lengths(progress.named),
         }
 

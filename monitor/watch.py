@@ -28,6 +28,8 @@ from detectors.records import (
 )
 from detectors.streams import feature_streams, label_streams
 from detectors.summary import fit_profile
+from detectors.transfer.designs import with_contrast
+from detectors.transfer.loss import loss_of
 
 BASE_TICK_US = HOUR_US
 DIAGNOSIS_ROWS = 6_000
@@ -74,6 +76,7 @@ def open_watch(
     profile: Profile | None = None,
 ) -> Watch:
     """Fit cells and streams on a reference window; `profile` skips the fit when it is stored."""
+    reference = comparable_reference(reference, schema, settings)
     fitted = profile if profile is not None else fit_profile(reference, schema)
     ts = reference.ts_us if own_reference else None
     span = None if ts is None or not len(ts) else (int(ts.min()), int(ts.max()))
@@ -93,6 +96,29 @@ def open_watch(
         base_tick_us=settings.tick_us or BASE_TICK_US,
         fingerprint=_fingerprint(deployment, schema, settings, fitted),
     )
+
+
+def comparable_reference(reference: Window, schema: Schema, settings: Settings) -> Window:
+    """The reference as the design of the baseline reads it."""
+    centre = mean_loss(reference, schema)
+    return with_contrast(reference, settings.baseline, task=schema.task, centre=centre)
+
+
+def mean_loss(window: Window, schema: Schema) -> float:
+    """Mean loss of the rows that have a score and a label; 0 where none has."""
+    if window.score is None or window.label is None:
+        return 0.0
+    loss = loss_of(schema.task, window.score, window.label)
+    known = np.isfinite(loss)
+    return float(loss[known].mean()) if known.any() else 0.0
+
+
+def onboarding_level(watch: Watch) -> tuple[float, float] | None:
+    """Mean difference in the domain's own reference and its variance; None where not recorded."""
+    scale = watch.profile.difference
+    if scale is None or not watch.own_reference or watch.profile.rows < 2:
+        return None
+    return scale.mean, scale.sd**2 / watch.profile.rows
 
 
 def weekly_rows(ts_us: IntArray) -> tuple[float, float]:

@@ -58,6 +58,7 @@ class DeploymentState:
     evaluated_until_us: int | None
     cohort_evaluated_until_us: int | None
     status: Mapping[str, Any]
+    last_received_at: datetime | None = None
 
 
 def register_model(session: Session, model: str, now: datetime) -> None:
@@ -148,6 +149,7 @@ def note_arrivals(
             "created_at": received_at,
             "first_event_us": arrival.first_us,
             "last_event_us": arrival.last_us,
+            "last_received_at": received_at,
             "rows": arrival.rows,
             "late_rows": arrival.late_rows,
             "status": {},
@@ -201,6 +203,7 @@ def _count_arrivals(dialect: str) -> Any:
         set_={
             "rows": DeploymentRow.rows + new.rows,
             "late_rows": DeploymentRow.late_rows + new.late_rows,
+            "last_received_at": new.last_received_at,
             "first_event_us": _smaller(DeploymentRow.first_event_us, new.first_event_us),
             "last_event_us": _larger(DeploymentRow.last_event_us, new.last_event_us),
         },
@@ -230,4 +233,5 @@ def _state(row: DeploymentRow) -> DeploymentState:
         evaluated_until_us=row.evaluated_until_us,
         cohort_evaluated_until_us=row.cohort_evaluated_until_us,
         status=row.status,
+        last_received_at=row.last_received_at,
     )

@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from alerts.records import Change, Incident, IncidentState
+from alerts.records import Change, Incident, IncidentKind, IncidentState
 from detectors.records import Deployment, Mode, Tier
 from storage.engine import insert_into
 from storage.tables import IncidentChangeRow, IncidentRow
@@ -30,6 +30,7 @@ def save_incidents(session: Session, incidents: Iterable[Incident]) -> None:
         values = {
             "model": incident.deployment.model,
             "domain": incident.deployment.domain,
+            "kind": incident.kind.value,
             "mode": incident.mode.value,
             "state": incident.state.value,
             "severity": incident.severity.value,
@@ -68,14 +69,22 @@ def get_incident(session: Session, incident_id: str, *, lock: bool = False) -> I
 
 
 def open_incidents(
-    session: Session, deployment: Deployment, *, lock: bool = False
+    session: Session,
+    deployment: Deployment,
+    *,
+    lock: bool = False,
+    kinds: Iterable[IncidentKind] = (IncidentKind.DRIFT,),
 ) -> tuple[Incident, ...]:
-    """A deployment's incidents that are not resolved, in order of opening."""
+    """A deployment's incidents that are not resolved, in order of opening.
+
+    Evidence knows its own kind alone, so that a replay decides the same.
+    """
     query = (
         select(IncidentRow.record)
         .where(
             IncidentRow.model == deployment.model,
             IncidentRow.domain == deployment.domain,
+            IncidentRow.kind.in_([kind.value for kind in kinds]),
             IncidentRow.state != IncidentState.RESOLVED.value,
         )
         .order_by(IncidentRow.opened_at, IncidentRow.id)
@@ -84,10 +93,13 @@ def open_incidents(
 
 
 def count_open(session: Session) -> dict[tuple[Deployment, Tier], int]:
-    """How many incidents are not resolved, by deployment and tier."""
+    """How many incidents of evidence are not resolved, by deployment and tier."""
     query = (
         select(IncidentRow.model, IncidentRow.domain, IncidentRow.tier, func.count())
-        .where(IncidentRow.state != IncidentState.RESOLVED.value)
+        .where(
+            IncidentRow.state != IncidentState.RESOLVED.value,
+            IncidentRow.kind == IncidentKind.DRIFT.value,
+        )
         .group_by(IncidentRow.model, IncidentRow.domain, IncidentRow.tier)
     )
     return {
@@ -103,11 +115,14 @@ def list_incidents(
     domain: str | None = None,
     state: IncidentState | None = None,
     mode: Mode | None = None,
+    kinds: Iterable[IncidentKind] | None = None,
     since: datetime | None = None,
     limit: int = 100,
 ) -> tuple[Incident, ...]:
-    """Incidents opened at `since` or later, newest first, at most `limit`."""
+    """Incidents opened at `since` or later, newest first, at most `limit`; `kinds` None: all."""
     query = select(IncidentRow.record)
+    if kinds is not None:
+        query = query.where(IncidentRow.kind.in_([kind.value for kind in kinds]))
     if model is not None:
         query = query.where(IncidentRow.model == model)
     if domain is not None:
@@ -133,6 +148,17 @@ def list_changes(session: Session, incident_id: str) -> tuple[Change, ...]:
         Change(at=row.at, what=row.what, by=row.author, words=row.words)
         for row in session.scalars(query)
     )
+
+
+def unresolved(session: Session, *, limit: int = 10_000) -> tuple[Incident, ...]:
+    """Every incident of any kind that is not resolved, in order of opening."""
+    query = (
+        select(IncidentRow.record)
+        .where(IncidentRow.state != IncidentState.RESOLVED.value)
+        .order_by(IncidentRow.opened_at, IncidentRow.id)
+        .limit(limit)
+    )
+    return tuple(map(_incident, session.scalars(query)))
 
 
 def _incident(record: str) -> Incident:

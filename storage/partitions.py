@@ -26,8 +26,8 @@ _IMPATIENCE = "SET LOCAL lock_timeout = '400ms'"
 """Waiting for a long reader would make everybody else wait behind us; we come again in an hour."""
 
 
-def make_partitions(database: Database, now: datetime) -> int:
-    """Make the partitions of this week and the next ones; how many were new. SQLite has none.
+def make_partitions(database: Database, now: datetime, *, ahead: int = AHEAD) -> int:
+    """Make the partitions of a week and the next ones; how many were new. SQLite has none.
 
     One that cannot be made now (its rows lie elsewhere already, or the table is busy) is left
     out without harm: its rows go to the rest.
@@ -38,7 +38,7 @@ def make_partitions(database: Database, now: datetime) -> int:
         have = partition_names(session)
     monday = _monday(now)
     made = 0
-    for number in range(AHEAD + 1):
+    for number in range(ahead + 1):
         start = monday + number * WEEK
         if _name(start) in have:
             continue

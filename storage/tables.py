@@ -76,6 +76,7 @@ class DeploymentRow(Base):
     created_at: Mapped[datetime]
     first_event_us: Mapped[int | None]
     last_event_us: Mapped[int | None]
+    last_received_at: Mapped[datetime | None]
     rows: Mapped[int] = mapped_column(default=0)
     late_rows: Mapped[int] = mapped_column(default=0)
     evaluated_until_us: Mapped[int | None]
@@ -264,6 +265,7 @@ class IncidentRow(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     model: Mapped[str]
     domain: Mapped[str]
+    kind: Mapped[str] = mapped_column(server_default="drift")
     mode: Mapped[str]
     state: Mapped[str]
     severity: Mapped[str]
@@ -289,6 +291,50 @@ class IncidentChangeRow(Base):
     what: Mapped[str]
     author: Mapped[str]
     words: Mapped[str]
+
+
+class GroupMemberRow(Base):
+    """Which group tells of an incident. An incident is a member of one group at most."""
+
+    __tablename__ = "group_members"
+
+    incident_id: Mapped[str] = mapped_column(ForeignKey("incidents.id"), primary_key=True)
+    group_id: Mapped[str] = mapped_column(ForeignKey("incidents.id"), index=True)
+    joined_at: Mapped[datetime]
+
+
+class SilenceRow(Base):
+    """What people asked not to be told: the record as JSON, and when it ends. Never deleted."""
+
+    __tablename__ = "silences"
+    __table_args__ = (Index("ix_silences_ends", "ends_at"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    starts_at: Mapped[datetime]
+    ends_at: Mapped[datetime]
+    record: Mapped[str]
+
+
+class HeldRow(Base):
+    """A message that was not sent, and why. `settled_at` None: what held it may still end.
+
+    It outlives its message, as the history of an incident does.
+    """
+
+    __tablename__ = "held_messages"
+    __table_args__ = (
+        Index("ix_held_messages_incident", "incident_id"),
+        Index("ix_held_messages_open", "settled_at"),
+    )
+
+    message_id: Mapped[str] = mapped_column(primary_key=True)
+    incident_id: Mapped[str]
+    type: Mapped[str]
+    kind: Mapped[str]
+    by: Mapped[str]
+    words: Mapped[str]
+    held_at: Mapped[datetime]
+    settled_at: Mapped[datetime | None]
 
 
 class MessageRow(Base):
@@ -470,3 +516,42 @@ class BrowserSessionRow(Base):
     proof: Mapped[str]
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
+
+
+class BaselineRow(Base):
+    """A version of a from-scratch baseline and what it was trained on. Never changed."""
+
+    __tablename__ = "baselines"
+    __table_args__ = (
+        UniqueConstraint("model", "domain", "version"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"))
+    domain: Mapped[str]
+    version: Mapped[int]
+    source: Mapped[str]
+    rows: Mapped[int]
+    since_us: Mapped[int | None]
+    until_us: Mapped[int | None]
+    scores_from_us: Mapped[int | None]
+    curve: Mapped[Any] = mapped_column(Json)
+    fine_tuning: Mapped[Any] = mapped_column(Json)
+    note: Mapped[str]
+    created_at: Mapped[datetime]
+
+
+class BaselineStateRow(Base):
+    """The baseline Kedge trains for a deployment: rows it learns from and weights, as safetensors.
+
+    A cache like a checkpoint: training on the stored rows again gives the same.
+    """
+
+    __tablename__ = "baseline_states"
+
+    model: Mapped[str] = mapped_column(primary_key=True)
+    domain: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str]
+    saved_at: Mapped[datetime]
+    body: Mapped[bytes]

@@ -19,6 +19,8 @@ from storage.tables import (
     AttemptRow,
     Base,
     DeliveryRow,
+    GroupMemberRow,
+    HeldRow,
     IncidentChangeRow,
     IncidentRow,
     MessageRow,
@@ -33,6 +35,8 @@ from storage.tables import (
 PARENTS: dict[type[Any], tuple[str, type[Any], str]] = {
     AttemptRow: ("message_id", MessageRow, "id"),
     DeliveryRow: ("message_id", MessageRow, "id"),
+    GroupMemberRow: ("incident_id", IncidentRow, "id"),
+    HeldRow: ("incident_id", IncidentRow, "id"),
     IncidentChangeRow: ("incident_id", IncidentRow, "id"),
     ReferenceChunkRow: ("reference_id", ReferenceRow, "id"),
     ReferenceProfileRow: ("reference_id", ReferenceRow, "id"),

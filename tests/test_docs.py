@@ -23,6 +23,7 @@ from monitor.config import (
     load_config,
     parse_config,
 )
+from monitor.config_baseline import BaselineConfig
 from monitor.config_oncall import IncidentsConfig, QuietHoursConfig, RouteConfig
 from tests.sources import ROOT
 
@@ -32,6 +33,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "service": ServiceConfig,
     "models": ModelConfig,
     "detectors": DetectorConfig,
+    "baseline": BaselineConfig,
     "channels": ChannelConfig,
     "sources": SourceConfig,
     "routes": RouteConfig,
@@ -211,6 +213,8 @@ def test_every_commented_setting_of_the_example_would_be_accepted() -> None:
     assert config.incidents == IncidentsConfig()
     said, default = config.models["delays"], ModelConfig()
     optional = {"label_delay", "review", "holidays", "slices", "source_domain", "detectors"}
+    assert said.baseline.model_copy(update={"kind": None}) == default.baseline
+    optional |= {"baseline"}
     for key in set(ModelConfig.model_fields) - optional:
         assert getattr(said, key) == getattr(default, key), key
     assert {channel.name for channel in config.channels} == {

@@ -69,10 +69,26 @@ def slice_verdicts(
         )
         for name, sums in slices.items()
     }
+    if rule == "find":
+        verdicts = {
+            name: replace(verdict, suspect=_is_suspect(verdict, slices[name], task, open_ended))
+            for name, verdict in verdicts.items()
+        }
     if rule == "report":
         verdicts = _kept_by_e_bh(verdicts, slices, task, ended, rates)
     named = [(name, _reversal(name, verdict, overall)) for name, verdict in verdicts.items()]
     return tuple(sorted(named, key=lambda pair: -(pair[1].difference or 0.0)))
+
+
+def _is_suspect(
+    verdict: TransferVerdict, sums: TransferSums, task: Task, settings: Settings
+) -> bool:
+    """Whether the interval at one slice's own error, uncorrected for the others, says hurts."""
+    above = verdict.difference is not None and verdict.difference > (verdict.margin or 0.0)
+    if verdict.state is TransferState.HURTS or not above:
+        return False
+    alone = transfer_verdict(sums, task=task, settings=settings, ended=False)
+    return alone.state is TransferState.HURTS
 
 
 def _kept_by_e_bh(

@@ -137,7 +137,12 @@ def downgraded(verdict: TransferVerdict, standing: Standing) -> TransferVerdict:
     )
     slices = tuple((name, downgraded(part, standing)) for name, part in verdict.slices)
     return replace(
-        verdict, state=TransferState.UNDETERMINED, decided_at=None, words=words, slices=slices
+        verdict,
+        state=TransferState.UNDETERMINED,
+        decided_at=None,
+        words=words,
+        slices=slices,
+        rows_alone=verdict.state,
     )
 
 

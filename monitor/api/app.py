@@ -10,12 +10,14 @@ from fastapi.responses import JSONResponse
 
 from monitor.api import problems
 from monitor.api.access import FencedDatabase, authorise, install_scopes, needs
+from monitor.api.baselines import baselines_router
 from monitor.api.channels import channels_router
 from monitor.api.context import ApiContext
 from monitor.api.door import Door
 from monitor.api.guard import Guard
 from monitor.api.health import health_router
 from monitor.api.query import query_router
+from monitor.api.silences import silences_router
 from monitor.api.tokens import tokens_router
 from monitor.api.work import work_router
 from monitor.web.login import login_router
@@ -51,8 +53,10 @@ def create_app(context: ApiContext, *, only_health: bool = False) -> FastAPI:
         return app
     app.include_router(context.ingest)
     app.include_router(query_router(context))
+    app.include_router(baselines_router(context))
     app.include_router(work_router(context))
     app.include_router(channels_router(context))
+    app.include_router(silences_router(context))
     app.include_router(health_router(context))
     app.include_router(tokens_router(context, door))
     app.include_router(pages_router(context))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
 from alerts.records import RetrainingRequest
+from alerts.silences import Silence
 from detectors.records import (
     HOUR_US,
     Action,
@@ -150,6 +152,28 @@ def delivery_json(item: Waiting | DeadLetter) -> dict[str, Any]:
         "due_at": iso(item.due_at) if isinstance(item, Waiting) else None,
         "dead_at": iso(item.dead_at) if isinstance(item, DeadLetter) else None,
         "last_error": item.last_error,
+    }
+
+
+def silence_json(silence: Silence, now: datetime) -> dict[str, Any]:
+    """A silence as lists and pages show it."""
+    matches = {
+        field.name: [str(getattr(v, "value", v)) for v in getattr(silence.matcher, field.name)]
+        for field in fields(silence.matcher)
+    }
+    return {
+        "id": silence.id,
+        "active": silence.is_active(now),
+        "starts_at": iso(silence.starts_at),
+        "until": iso(silence.until),
+        "ends_at": iso(silence.ends_at),
+        "reason": silence.reason,
+        "author": silence.author,
+        "created_at": iso(silence.created_at),
+        "expired_at": moment(silence.expired_at),
+        "expired_by": silence.expired_by or None,
+        "matches": {name: values for name, values in matches.items() if values},
+        "words": silence.matcher.words(),
     }
 
 

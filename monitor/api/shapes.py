@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
@@ -14,7 +15,8 @@ from pydantic import (
     WrapValidator,
 )
 
-from alerts.records import IncidentState, MessageType, RequestStatus, Severity
+from alerts.feedback import Verdict
+from alerts.records import IncidentKind, IncidentState, MessageType, RequestStatus, Severity
 from detectors.records import Maturity, Mode, State, Task, Tier, TransferState
 from monitor.api.access import author
 from storage.references import ReferenceStatus, Role
@@ -29,6 +31,7 @@ def _author(given: str, checked: ValidatorFunctionWrapHandler) -> str:
 Author = Annotated[Name, WrapValidator(_author)]
 """Who does something: the name of the token, whatever was given; else it must be given."""
 Note = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1_000)]
+Pattern = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 
 
 class ModelLine(BaseModel):
@@ -195,6 +198,11 @@ class IncidentShape(BaseModel):
     streams: list[str]
     action: ActionShape
     acknowledged_by: str | None
+    snoozed_until: datetime | None = Field(description="When the acknowledgement runs out")
+    kind: IncidentKind
+    domains: list[str] = Field(description="Of a group; its domain is empty")
+    verdict: str | None = Field(description="What people last called it")
+    verdict_by: str | None
     history: list[ChangeShape]
 
 
@@ -217,10 +225,78 @@ class Deed(BaseModel):
     note: Note = ""
 
 
+class Acknowledge(Deed):
+    """Taking an incident, for good or for a while."""
+
+    until: AwareDatetime | None = Field(None, description="When to be told again; null: never")
+
+
 class Feedback(Deed):
     """What a person found out about an incident."""
 
-    verdict: Literal["correct", "false alarm", "other cause"] | None = None
+    verdict: Verdict | None = None
+
+
+class SilenceDeed(BaseModel):
+    """What not to be told of, until when and why. At least one field of what to match."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {"by": "ann", "reason": "migration", "for": "2h", "models": ["loans"]}
+        },
+    )
+
+    by: Author = Field("", validate_default=True)
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1_000)]
+    until: AwareDatetime | None = None
+    for_: str | None = Field(None, alias="for", max_length=40, description="Instead of until: 2h")
+    starts_at: AwareDatetime | None = None
+    models: list[Pattern] = Field(default=[], max_length=50)
+    domains: list[Pattern] = Field(default=[], max_length=50)
+    columns: list[Pattern] = Field(default=[], max_length=50)
+    modes: list[Mode] = Field(default=[], max_length=50)
+    severities: list[Severity] = Field(default=[], max_length=10)
+    tiers: list[Tier] = Field(default=[], max_length=10)
+    incidents: list[Pattern] = Field(default=[], max_length=50)
+
+
+class SilenceFor(BaseModel):
+    """Not to be told of one incident for a while."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    by: Author = Field("", validate_default=True)
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1_000)]
+    until: AwareDatetime | None = None
+    for_: str | None = Field(None, alias="for", max_length=40, description="Instead of until: 2h")
+
+
+class SilenceShape(BaseModel):
+    """A silence: who asked for it, until when, why, and what it hides. Wall clock."""
+
+    id: str
+    active: bool
+    starts_at: datetime
+    until: datetime
+    ends_at: datetime = Field(description="`until`, or when somebody ended it before")
+    reason: str
+    author: str
+    created_at: datetime
+    expired_at: datetime | None
+    expired_by: str | None
+    matches: dict[str, list[str]] = Field(description="Fields left out match everything")
+    words: str
+
+
+class SilenceList(BaseModel):
+    silences: list[SilenceShape]
+
+
+class SilenceMade(SilenceShape):
+    """A silence, and how many waiting messages it has taken back."""
+
+    hushed: int
 
 
 class RequestShape(BaseModel):

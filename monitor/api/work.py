@@ -1,26 +1,18 @@
-"""Work on incidents, retraining requests and the outbox: each deed is one transaction.
-
-Incidents live in event time, so that a replay makes the same ones. A person's deed is therefore
-dated by how far their deployment has been evaluated, always behind the last line of the history
-and before anything a later check can add; the wall clock stands at the end of its words.
-"""
+"""Work on incidents, retraining requests and the outbox: each deed is one transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC
 from typing import Annotated, Any
 
 import structlog
 from fastapi import APIRouter, Path, Query, Request
-from sqlalchemy.orm import Session
 
 from alerts.closing import acknowledge, resolve_by_person
-from alerts.history import record
+from alerts.feedback import give_feedback
 from alerts.plain import name, plain
-from alerts.records import Change, Decision, Incident, Reason, RequestStatus
-from detectors.records import to_datetime
+from alerts.records import Decision, RequestStatus
 from monitor.api import shapes
 from monitor.api.access import needs, refuse_bound
 from monitor.api.author import author_of
@@ -29,10 +21,9 @@ from monitor.api.errors import RequestRefusedError
 from monitor.api.forms import request_json
 from monitor.api.look_up import find_model, unknown
 from monitor.api.problems import CONFLICT, PROBLEMS
-from monitor.dispatch import post
-from monitor.reports.forms import incident_json, iso
-from storage.deployments import get_deployment
-from storage.incidents import UnknownIncidentError, get_incident, list_incidents, save_incidents
+from monitor.deeds import Do, carry_out
+from monitor.reports.forms import incident_json
+from storage.incidents import UnknownIncidentError, list_incidents
 from storage.outbox import get_message, replay_dead
 from storage.retraining import UnknownRequestError, change_status, list_requests
 from storage.tokens import Scope
@@ -40,7 +31,6 @@ from storage.tokens import Scope
 log = structlog.get_logger(__name__)
 
 Id = Annotated[str, Path(max_length=400)]
-Do = Callable[[Incident, datetime], Decision]
 
 
 def work_router(context: ApiContext) -> APIRouter:
@@ -58,14 +48,20 @@ def _incidents(router: APIRouter, context: ApiContext) -> None:
     @router.post(
         "/incidents/{incident_id}/ack", response_model=shapes.IncidentDone, tags=["incidents"]
     )
-    def ack(request: Request, incident_id: Id, deed: shapes.Deed) -> dict[str, Any]:
-        """Take an incident: reminders stop. A second time changes nothing."""
+    def ack(request: Request, incident_id: Id, deed: shapes.Acknowledge) -> dict[str, Any]:
+        """Take an incident: reminders stop, until `until` if that is given. Twice is once."""
         by = author_of(request, deed.by)
+        until = None if deed.until is None else deed.until.astimezone(UTC)
+        if until is not None and until <= context.clock.now():
+            raise RequestRefusedError(
+                422, f"until {until:%Y-%m-%d %H:%M}Z is over", "give a time to come, or none"
+            )
         return work(
             context,
             incident_id,
             lambda incident, at: _with_note(
-                acknowledge(incident, by=by, now=at, settings=context.alerts), deed.note
+                acknowledge(incident, by=by, now=at, until=until, settings=context.alerts),
+                deed.note,
             ),
         )
 
@@ -88,11 +84,16 @@ def _incidents(router: APIRouter, context: ApiContext) -> None:
     )
     def feedback(request: Request, incident_id: Id, deed: shapes.Feedback) -> dict[str, Any]:
         """Write down what was found out, while the incident is open or after."""
-        words = ": ".join(part for part in (deed.verdict or "", plain(deed.note, 1_000)) if part)
-        if not words:
+        if deed.verdict is None and not deed.note:
             raise RequestRefusedError(422, "feedback without words", "give a verdict or a note")
         by = author_of(request, deed.by)
-        return work(context, incident_id, lambda incident, at: _noted(incident, by, words, at))
+        return work(
+            context,
+            incident_id,
+            lambda incident, at: give_feedback(
+                incident, by=by, now=at, verdict=deed.verdict, note=deed.note
+            ),
+        )
 
 
 def work(context: ApiContext, incident_id: str, do: Do) -> dict[str, Any]:
@@ -100,34 +101,13 @@ def work(context: ApiContext, incident_id: str, do: Do) -> dict[str, Any]:
     wall = context.clock.now()
     with context.database.write() as session:
         try:
-            incident = get_incident(session, incident_id, lock=True)
+            after, decision = carry_out(session, incident_id, do, context.routing(), wall)
         except UnknownIncidentError:
             known = [other.id for other in list_incidents(session, limit=500)]
             raise unknown("incident", incident_id, known) from None
-        decision = do(incident, _event_time(session, incident, wall))
-        changed = [_stamped(after, wall) for after in decision.incidents]
-        save_incidents(session, changed)
-        for message in decision.messages:
-            post(session, message, context.routing(), wall)
     outcome = decision.reasons[0].code
     log.info("incident.worked_on", incident=incident_id, outcome=outcome)
-    return {**incident_json(changed[0] if changed else incident), "outcome": outcome}
-
-
-def _event_time(session: Session, incident: Incident, wall: datetime) -> datetime:
-    """Behind everything the incident's history holds, and not ahead of the next check."""
-    state = get_deployment(session, incident.deployment)
-    until_us = None if state is None else state.evaluated_until_us
-    at = wall if until_us is None else to_datetime(until_us)
-    behind = [change.at + timedelta(microseconds=1) for change in incident.history]
-    return max([at, incident.updated_at, *behind])
-
-
-def _stamped(incident: Incident, wall: datetime) -> Incident:
-    """The wall clock at the end of the newest line: when a person did it."""
-    *earlier, last = incident.history
-    words = f"{last.words} [{iso(wall.replace(microsecond=0))}]".strip()
-    return replace(incident, history=(*earlier, replace(last, words=words)))
+    return {**incident_json(after), "outcome": outcome}
 
 
 def _with_note(decision: Decision, note: str) -> Decision:
@@ -135,13 +115,9 @@ def _with_note(decision: Decision, note: str) -> Decision:
         return decision
     (incident,) = decision.incidents
     *earlier, last = incident.history
-    noted = replace(incident, history=(*earlier, replace(last, words=plain(note))))
+    words = f"{last.words}: {plain(note)}" if last.words else plain(note)
+    noted = replace(incident, history=(*earlier, replace(last, words=words)))
     return replace(decision, incidents=(noted,))
-
-
-def _noted(incident: Incident, by: str, words: str, at: datetime) -> Decision:
-    told = record(incident, Change(at, "feedback", by=name(by), words=words))
-    return Decision((told,), reasons=(Reason("noted", words, incident.id),))
 
 
 def _requests(router: APIRouter, context: ApiContext) -> None:

@@ -73,7 +73,7 @@ def doctor(config_path: str | None, send_test: bool) -> int:
 
 @click.group()
 def db() -> None:
-    """Upgrade, back up or prune the database."""
+    """Upgrade, back up, restore, prune the database, or look at it."""
 
 
 @db.command("upgrade")
@@ -91,19 +91,54 @@ def upgrade_(config_path: str | None) -> None:
 @click.argument("path")
 @_CONFIG
 def backup(path: str, config_path: str | None) -> None:
-    """Copy a SQLite database to PATH while the daemon runs."""
+    """Copy the database to the SQLite file PATH while the daemon runs."""
     from pathlib import Path
 
     from monitor.cli.database import opened_database
     from monitor.errors import InputError
+    from storage.backup import BackupError
     from storage.backup import backup as copy
 
     with opened_database(config_path) as database:
-        if not database.is_sqlite:
-            msg = "this database is PostgreSQL; back it up with pg_dump"
-            raise InputError(msg)
-        copy(database, Path(path))
+        try:
+            copy(database, Path(path))
+        except BackupError as error:
+            raise InputError(str(error)) from error
     click.echo(f"copied to {path}")
+
+
+@db.command()
+@click.argument("path")
+@_CONFIG
+def restore(path: str, config_path: str | None) -> None:
+    """Fill the configured database, which must be empty, from a backup."""
+    from pathlib import Path
+
+    from monitor.cli.database import opened_database
+    from monitor.errors import InputError
+    from storage.backup import BackupError
+    from storage.backup import restore as fill
+    from storage.migrations import head_revision
+    from storage.one_writer import SecondWriterError
+
+    with opened_database(config_path) as database:
+        try:
+            fill(Path(path), database)
+        except (BackupError, SecondWriterError) as error:
+            raise InputError(str(error)) from error
+    click.echo(f"restored from {path}; at revision {head_revision()}")
+
+
+@db.command()
+@_CONFIG
+def status(config_path: str | None) -> None:
+    """Say what the database holds and who works on it. Changes nothing."""
+    from monitor.cli.database import opened_database
+    from monitor.database_status import status_lines
+
+    with opened_database(config_path) as database:
+        for line in status_lines(database):
+            click.echo(line)
 
 
 @db.command()
@@ -118,19 +153,23 @@ def prune(older_than: str | None, config_path: str | None) -> None:
     from monitor.config import load_config
     from monitor.daemon import KEPT_HISTORY
     from monitor.durations import parse_duration
+    from storage.migrations import upgrade
     from storage.retention import prune as prune_rows
 
     keep_us = load_config(config_path).service.retention
     if older_than is not None:
         keep_us = parse_duration(older_than, what="--older-than")
     with opened_database(config_path) as database:
+        upgrade(database)
         gone = prune_rows(
             database,
             now=SystemClock().now(),
             raw=timedelta(microseconds=keep_us),
             history=KEPT_HISTORY,
         )
+    weeks = f" ({gone.partitions:,} whole weeks)" if gone.partitions else ""
     click.echo(
-        f"deleted {gone.segments:,} batches of rows, {gone.id_runs + gone.label_runs:,} days of "
-        f"ids and labels, {gone.summaries:,} summaries, {gone.messages:,} delivered messages"
+        f"deleted {gone.segments:,} batches of rows{weeks}, "
+        f"{gone.id_runs + gone.label_runs:,} days of ids and labels, "
+        f"{gone.summaries:,} summaries, {gone.messages:,} delivered messages"
     )

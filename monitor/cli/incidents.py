@@ -13,7 +13,9 @@ from monitor.cli.tables import moment, print_facts, print_json, print_table
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_output = click.option(
+VERDICTS = {"true": "correct", "false": "false alarm", "other": "other cause"}
+
+output_option = click.option(
     "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
 )
 
@@ -25,6 +27,14 @@ def _by_options(command: F) -> F:
         wrapped
     )
     return result
+
+
+def by_option(command: F) -> F:
+    """Add --by, the user of this machine by default."""
+    wrapped: F = click.option("--by", default=_user, help="Who does this.  [default: your login]")(
+        command
+    )
+    return wrapped
 
 
 def _user() -> str:
@@ -42,7 +52,7 @@ def _user() -> str:
 @click.option("--domain", metavar="D")
 @click.option("--state", metavar="STATE", help="Incidents: open, acknowledged, resolved.")
 @click.option("--limit", type=click.IntRange(1, 1_000), default=50, show_default=True)
-@_output
+@output_option
 @service_option
 def get(
     what: str,
@@ -183,7 +193,7 @@ _LISTS: dict[str, Callable[[list[dict[str, Any]]], None]] = {
 @click.command()
 @click.argument("what", type=click.Choice(["incident", "request"]))
 @click.argument("id_", metavar="ID")
-@_output
+@output_option
 @service_option
 def describe(what: str, id_: str, output: str, service: Service) -> None:
     """Show one incident or retraining request with its history."""
@@ -225,6 +235,25 @@ def _print_told(lines: list[dict[str, Any]]) -> None:
     )
 
 
+def _state_words(found: dict[str, Any]) -> str:
+    who = f" by {found['acknowledged_by']}" if found["acknowledged_by"] else ""
+    until = f" until {moment(found['snoozed_until'])}" if found["snoozed_until"] else ""
+    return f"{found['state']}{who}{until}"
+
+
+def until_text(lasts: str | None) -> str | None:
+    """The end of so long from now on, as RFC 3339; None stays None."""
+    if lasts is None:
+        return None
+    from datetime import timedelta
+
+    from monitor.clock import SystemClock
+    from monitor.durations import parse_duration
+
+    span = timedelta(microseconds=parse_duration(lasts, what="--for"))
+    return (SystemClock().now() + span).isoformat()
+
+
 def _print_incident(found: dict[str, Any]) -> None:
     action = found["action"]
     second = f"; else {found['runner_up']}" if found["runner_up"] else ""
@@ -233,7 +262,8 @@ def _print_incident(found: dict[str, Any]) -> None:
             ("incident", found["id"]),
             ("deployment", f"{found['model']}/{found['domain']}"),
             ("headline", found["headline"]),
-            ("state", found["state"]),
+            ("state", _state_words(found)),
+            ("verdict", found["verdict"] and f"{found['verdict']}, says {found['verdict_by']}"),
             ("severity", f"{found['severity']} ({found['tier']})"),
             ("diagnosis", f"{found['mode']}, confidence {found['confidence'] or 0:.2f}{second}"),
             ("began about", moment(found["onset"])),
@@ -266,12 +296,15 @@ def _print_request(found: dict[str, Any]) -> None:
 
 @click.command()
 @click.argument("incident")
+@click.option("--for", "lasts", metavar="DURATION", help="Tell me again after 2h, 1d …")
 @_by_options
 @service_option
-def ack(incident: str, by: str, note: str, service: Service) -> None:
-    """Acknowledge an incident: you have it, reminders stop."""
-    done = service.post(f"/v1/incidents/{segment(incident)}/ack", {"by": by, "note": note})
-    click.echo(f"{done['id']}: {done['outcome']} by {done['acknowledged_by']}")
+def ack(incident: str, by: str, note: str, lasts: str | None, service: Service) -> None:
+    """Acknowledge an incident: you have it, reminders and escalation stop."""
+    body = {"by": by, "note": note, "until": until_text(lasts)}
+    done = service.post(f"/v1/incidents/{segment(incident)}/ack", body)
+    until = f" until {moment(done['snoozed_until'])}" if done["snoozed_until"] else ""
+    click.echo(f"{done['id']}: {done['outcome']} by {done['acknowledged_by']}{until}")
 
 
 @click.command()
@@ -284,6 +317,19 @@ def resolve(incident: str, by: str, note: str, service: Service) -> None:
     click.echo(f"{done['id']}: {done['outcome']}")
 
 
+@click.command()
+@click.argument("incident")
+@click.argument("alarm", type=click.Choice(["true", "false", "other"]))
+@click.option("--reason", default="", help="What it was.")
+@click.option("--by", default=_user, help="Who says so.  [default: your login]")
+@service_option
+def feedback(incident: str, alarm: str, reason: str, by: str, service: Service) -> None:
+    """Say whether an incident's alarm was true, false, or had another cause than was named."""
+    body = {"by": by, "note": reason, "verdict": VERDICTS[alarm]}
+    done = service.post(f"/v1/incidents/{segment(incident)}/feedback", body)
+    click.echo(f"{done['id']}: {done['verdict']}, says {done['verdict_by']}")
+
+
 @click.group()
 def retrain() -> None:
     """Work on retraining requests."""
@@ -292,7 +338,7 @@ def retrain() -> None:
 @retrain.command("list")
 @click.option("--status", type=click.Choice(["requested", "approved", "rejected", "completed"]))
 @click.option("--limit", type=click.IntRange(1, 1_000), default=50, show_default=True)
-@_output
+@output_option
 @service_option
 def list_requests(status: str | None, limit: int, output: str, service: Service) -> None:
     """List retraining requests, newest first."""

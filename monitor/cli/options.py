@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from detectors.records import NamedDetector, Settings, Task
+from detectors.records import BaselinePlan, Design, NamedDetector, Settings, Task
 from monitor.durations import parse_budget, parse_duration, parse_tick
 from monitor.errors import UsageError
 from monitor.roles import Roles, parse_slices
@@ -88,10 +88,29 @@ def settings_options(command: F) -> F:
             margin=given.pop("margin"),
             holidays=given.pop("holidays"),
             named=_detectors(given.pop("detectors")),
+            baseline=_plan(given.pop("baseline"), given.pop("arms"), given.pop("propensity")),
         )
         return command(settings=settings, **given)
 
     wrapped: Any = with_settings
+    wrapped = click.option(
+        "--propensity",
+        metavar="COLUMN",
+        default="",
+        help="Numeric column: the chance of each row to be served by the transferred model.",
+    )(wrapped)
+    wrapped = click.option(
+        "--arms",
+        metavar="A,B",
+        default="transfer,baseline",
+        show_default=True,
+        help="Arms of the transferred model and of the baseline.",
+    )(wrapped)
+    wrapped = click.option(
+        "--baseline",
+        type=click.Choice([design.value for design in Design]),
+        help="Where the baseline's losses come from. Left out: recorded scores, if there are any.",
+    )(wrapped)
     wrapped = click.option(
         "--detector",
         "detectors",
@@ -136,6 +155,20 @@ def settings_options(command: F) -> F:
 def _names(texts: tuple[str, ...]) -> tuple[str, ...]:
     """`--numeric a,b --numeric c` as one tuple of names."""
     return tuple(name.strip() for text in texts for name in text.split(",") if name.strip())
+
+
+def _plan(kind: str | None, arms: str, propensity: str) -> BaselinePlan:
+    """`--baseline ab --arms new,old --propensity p` as a record."""
+    treated, _, control = (part.strip() for part in arms.partition(","))
+    if not treated or not control or treated == control:
+        msg = f"--arms {arms}: write two names, as in transfer,baseline"
+        raise UsageError(msg)
+    return BaselinePlan(
+        design=None if kind is None else Design(kind),
+        treated=treated,
+        control=control,
+        propensity=propensity,
+    )
 
 
 def _detectors(texts: tuple[str, ...]) -> tuple[NamedDetector, ...]:

@@ -160,6 +160,8 @@ def write_down(
     incidents: Sequence[Incident] = (),
     path: Trajectory | None = None,
     findings: Sequence[Mapping[str, Any]] = (),
+    details: Mapping[str, Any] | None = None,
+    gate: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The report as plain JSON values; an infinite bound is null and nothing is NaN."""
     state = overall_state(answers)
@@ -194,6 +196,8 @@ def write_down(
         "incidents": [incident_json(incident) for incident in incidents],
         "findings": [dict(finding) for finding in findings],
     }
+    report["transfer"].update(details or {})
+    report["gate"] = None if gate is None else dict(gate)
     report["transfer"]["trajectory"] = [] if path is None else _trajectory(path)
     return plain(report)  # type: ignore[no-any-return]  # a dict in, a dict out
 

@@ -82,6 +82,11 @@ def incident_json(incident: Incident) -> dict[str, Any]:
             "falsified_by": incident.action.falsified_by,
         },
         "acknowledged_by": incident.acknowledged_by or None,
+        "snoozed_until": None if incident.snoozed_until is None else iso(incident.snoozed_until),
+        "kind": incident.kind.value,
+        "domains": list(incident.domains),
+        "verdict": incident.verdict or None,
+        "verdict_by": incident.verdict_by or None,
         "history": [
             {"at": iso(change.at), "what": change.what, "by": change.by, "words": change.words}
             for change in incident.history

@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from alerts.records import Incident
+from alerts.feedback import judged
+from alerts.records import Incident, IncidentKind
 from detectors.actions import action_for
 from detectors.diagnosis import DiagnosisContext, diagnose
 from detectors.records import (
@@ -15,30 +16,39 @@ from detectors.records import (
     HOUR_US,
     Deployment,
     Diagnosis,
+    Maturity,
     Mode,
     State,
     Tier,
+    TransferState,
     TransferVerdict,
     to_datetime,
 )
 from detectors.summary import transfer_sums
+from detectors.transfer.erosion import erosion_of
+from detectors.transfer.pooling import Pooled, pool_for_display
 from detectors.transfer.verdict import trajectory
+from monitor.baselines import RecordedScorer, facts_of
 from monitor.durations import duration_words
 from monitor.errors import InputError, did_you_mean, shortened
 from monitor.judgement import current_verdict, spends_budget
 from monitor.reports.build import ReferenceLine, answer, overall_state, write_down
 from monitor.reports.forms import finding_json
+from monitor.reports.transfer import gate_json, gate_of, transfer_details
 from monitor.runner import Runner
+from monitor.watch import mean_loss, onboarding_level
+from storage.baselines import baselines_of
 from storage.deployments import DeploymentState, get_deployment, list_deployments
 from storage.findings import list_findings
 from storage.inbox import read_window
 from storage.incidents import list_incidents
-from storage.references import ReferenceStatus, list_references
+from storage.references import ReferenceStatus, Role, list_references, load_reference_rows
 
 DEFAULT_DAYS = 7.0
 SHOWN_INCIDENTS = 20
 ILL = frozenset({State.HARM, State.DRIFT})
 SHOWN_FINDINGS = 50
+SOURCE_ROWS = 6_000
 
 
 def live_report(
@@ -52,7 +62,8 @@ def live_report(
     database = runner.database
     with database.read() as session:
         state = get_deployment(session, deployment)
-        known = [s.deployment.domain for s in list_deployments(session, deployment.model)]
+        known_states = list_deployments(session, deployment.model)
+        known = [s.deployment.domain for s in known_states]
     if state is None or state.last_event_us is None or state.first_event_us is None:
         msg = (
             f"no domain '{deployment.domain}' of model '{deployment.model}'; there is "
@@ -74,16 +85,31 @@ def live_report(
             session, deployment, since_us, until_us, include_late=True, corrected=True
         )
         incidents = list_incidents(
-            session, model=deployment.model, domain=deployment.domain, limit=200
+            session,
+            model=deployment.model,
+            domain=deployment.domain,
+            kinds=[IncidentKind.DRIFT],
+            limit=200,
         )
         findings = list_findings(session, deployment, limit=SHOWN_FINDINGS)
         references = list_references(session, deployment.model)
-    verdict = current_verdict(watch, cohorts, ended=False)
+    plan, source = watch.settings.baseline, None
+    with database.read() as session:
+        versions = facts_of(baselines_of(session, deployment))
+        role_source = [r for r in references if r.role is Role.SOURCE]
+        if watch.schema.has_baseline and role_source:
+            source = load_reference_rows(session, role_source[-1].id, max_rows=SOURCE_ROWS)
+    scorer = RecordedScorer(plan, watch.schema.task, mean_loss(reference, watch.schema), versions)
+    current, _ = next(scorer.cohort([current], since_us, until_us))
+    status = state.status or {}
+    left_out = int(status.get("left_out", 0))
+    verdict = current_verdict(watch, cohorts, ended=False, scorer=scorer, left_out=left_out)
     rate = watch.profile.label_rate
-    path = None
+    path = eroded = None
     if watch.schema.has_baseline and cohorts:
         sums = transfer_sums(cohorts, label_rate=rate)
         minority = None if rate is None else min(rate, 1.0 - rate)
+        eroded = erosion_of(sums, onboarding=onboarding_level(watch))
         path = trajectory(sums, task=watch.schema.task, minority_rate=minority)
     answers = answer(
         reference,
@@ -98,6 +124,18 @@ def live_report(
         context = DiagnosisContext(transfer=verdict)
         looked = diagnose(reference, current, watch.schema, context, checks=answers.checks)
         answers = replace(answers, diagnosis=looked)
+    details, standing = transfer_details(
+        verdict,
+        current,
+        task=watch.schema.task,
+        settings=watch.settings,
+        facts=scorer.facts,
+        now_us=cohorts[-1].end_us if cohorts else state.last_event_us,
+        erosion=eroded,
+        source=source,
+        pooled=_pooled(known_states, deployment),
+    )
+    maturity = Maturity(status.get("maturity", Maturity.WARMING.value))
     return write_down(
         deployment,
         answers,
@@ -113,7 +151,28 @@ def live_report(
         incidents=incidents[:SHOWN_INCIDENTS],
         path=path,
         findings=[finding_json(finding) for finding in findings],
+        details=details,
+        gate=gate_json(gate_of(verdict, standing, checks=answers.checks, maturity=maturity)),
     )
+
+
+def _pooled(states: Sequence[DeploymentState], deployment: Deployment) -> Pooled | None:
+    """This domain's difference drawn towards the other domains of its model, if it is small."""
+    told = {s.deployment.domain: (s.status or {}).get("transfer") for s in states}
+    verdicts = {
+        name: TransferVerdict(
+            TransferState(line["state"]),
+            line["loss"],
+            line["difference"],
+            (None, None),
+            line["rows"],
+            line["margin"],
+            se=line.get("se"),
+        )
+        for name, line in told.items()
+        if line is not None
+    }
+    return pool_for_display(verdicts).get(deployment.domain)
 
 
 def standing_diagnosis(incidents: Sequence[Incident], verdict: TransferVerdict) -> Diagnosis:
@@ -153,6 +212,7 @@ def budget_of(
     budget = runner.settings_of(state.deployment.model).budget
     status = state.status or {}
     paging = [incident for incident in incidents if spends_budget(incident)]
+    people = judged(paging)
     until_us = state.evaluated_until_us or state.last_event_us or 0
     first_us = status.get("first_live_us") or state.first_event_us or until_us
     period = timedelta(hours=budget.period_hours)
@@ -164,6 +224,10 @@ def budget_of(
         "spent": sum(incident.opened_at > since for incident in paging),
         "spent_since_start": len(paging),
         "realised": round(len(paging) / periods, 4) if periods > 0 else None,
+        "judged": people.judged,
+        "called_false": people.false,
+        "realised_false": round(people.false / periods, 4) if periods > 0 else None,
+        "feedback": people.words() or None,
         "guaranteed": bool(status.get("guaranteed", False)),
         "why_not": status.get("why_not") or (None if status else "not evaluated yet"),
         "maturity": status.get("maturity", "warming"),

@@ -8,8 +8,9 @@ from rich.text import Text
 
 from alerts.records import Incident
 from detectors.records import HOUR_US, Tier, TransferState, to_us
+from detectors.transfer.standing import facts_words
 from monitor.durations import budget_words
-from monitor.replay import DomainReplay, Replay, budget_json, headline_of
+from monitor.replay import DomainReplay, Replay, budget_json, headline_of, replay_gate
 
 STYLE = {
     TransferState.HELPS: "green",
@@ -78,6 +79,16 @@ def _domain(domain: DomainReplay, console: Console) -> None:
     title.append(f"  transfer {verdict.state.value}", style=STYLE[verdict.state])
     console.print(title)
     console.print(Text(f"  {verdict.words}"))
+    gate = replay_gate(domain)
+    if verdict.state is not TransferState.NOT_MONITORED:
+        reason = gate.reasons[0]
+        why = "" if verdict.words in reason else f": {reason}"
+        console.print(Text(f"  {gate.state.value}{why}"))
+        if domain.facts is not None and "baseline" not in verdict.words:
+            console.print(Text(f"  {facts_words(domain.facts, domain.until_us)}", style="dim"))
+        if domain.erosion is not None and domain.erosion.eroded:
+            console.print(Text(f"  {domain.erosion.words}", style="yellow"))
+        console.print(Text(f"  note: {verdict.caveat}", style="dim"))
     for _, part in verdict.slices:
         if part.state in {TransferState.HURTS, TransferState.HELPS}:
             console.print(Text(f"  {part.words}", style=STYLE[part.state]))

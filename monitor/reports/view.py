@@ -34,6 +34,9 @@ MARK = {
     "hurts": "✖",
     "undetermined": "?",
     "not_monitored": "–",
+    "admitted": "✓",
+    "probation": "△",
+    "refused": "✖",
 }
 _WORST = ("harm", "hurts", "drift", "watch", "undetermined", "not_monitored", "neutral", "ok")
 METRIC = {
@@ -98,7 +101,7 @@ def questions(report: Report) -> tuple[Question, ...]:
             "transfer",
             "Does transfer beat the from-scratch baseline?",
             transfer["state"],
-            _after_state(transfer["words"], transfer["state"]),
+            _transfer_words(transfer),
         ),
         Question(
             "calibration",
@@ -125,7 +128,35 @@ def questions(report: Report) -> tuple[Question, ...]:
             schema_state(report),
             _schema_words(report),
         ),
+        *_gate(report),
     )
+
+
+def _transfer_words(transfer: Mapping[str, Any]) -> str:
+    """The verdict, what it was held against, what is left of the benefit, what to be wary of."""
+    said = [_after_state(transfer["words"], transfer["state"])]
+    baseline, erosion = transfer.get("baseline"), transfer.get("erosion")
+    if baseline is not None and baseline["words"] not in transfer["words"]:
+        said.append(clean(baseline["words"], 300))
+    if erosion is not None and erosion["eroded"]:
+        said.append(clean(erosion["words"], 300))
+    pooled = transfer.get("pooled")
+    if pooled is not None:
+        said.append(clean(pooled["words"], 300))
+    said += [clean(warning, 300) for warning in transfer.get("warnings", ())]
+    return "; ".join(said)
+
+
+def _gate(report: Report) -> tuple[Question, ...]:
+    """Whether the model may serve here; nothing where no baseline was ever recorded."""
+    gate = report.get("gate")
+    if gate is None or report["transfer"]["state"] == "not_monitored":
+        return ()
+    words = clean(gate["reasons"][0], 400)
+    more = len(gate["reasons"]) - 1
+    if more:
+        words += f" (and {more} more {'reason' if more == 1 else 'reasons'})"
+    return (Question("gate", "May the model serve here?", gate["state"], words),)
 
 
 def schema_state(report: Report) -> str:
@@ -267,7 +298,8 @@ def budget_words(report: Report) -> str:
         else f"no promise: {clean(budget.get('why_not') or 'not yet', 200)}"
     )
     spent = f"{pages} / {budget.get('period', '–')}, {budget.get('spent', 0)} spent; {promise}"
-    return "; ".join([spent, *_detector_words(budget.get("detectors") or [])])
+    feedback = [clean(budget["feedback"], 200)] if budget.get("feedback") else []
+    return "; ".join([spent, *feedback, *_detector_words(budget.get("detectors") or [])])
 
 
 def _detector_words(detectors: Sequence[Mapping[str, Any]]) -> list[str]:

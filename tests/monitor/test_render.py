@@ -160,7 +160,7 @@ def test_every_question_has_its_state_in_every_form(drifted: dict[str, Any]) -> 
     asked = questions(drifted)
 
     assert [q.name for q in asked] == [
-        *("transfer", "calibration", "labels", "inputs", "predictions", "schema"),
+        *("transfer", "calibration", "labels", "inputs", "predictions", "schema", "gate"),
     ]
     assert {q.name: q.state for q in asked}["calibration"] == drifted["calibration"]["state"]
     for form in (render_html(drifted), render_markdown(drifted), as_text(drifted)):

@@ -27,7 +27,12 @@ from tests.monitor.api.two_tenants import (
 )
 
 OPEN = {"/livez", "/readyz", "/login", "/logout"}
-ABOUT_ALL = {("GET", "/metrics"), ("POST", "/v1/flush"), ("POST", "/v1/labels")}
+ABOUT_ALL = {
+    ("POST", "/v1/silences"),
+    ("GET", "/metrics"),
+    ("POST", "/v1/flush"),
+    ("POST", "/v1/labels"),
+}
 """What a token that is bound to domains may not do, although it has the scope."""
 
 

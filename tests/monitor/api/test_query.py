@@ -26,6 +26,7 @@ from detectors.records import (
 from detectors.summary import fit_profile, summarise
 from monitor.errors import InputError
 from monitor.reports.forms import iso
+from storage.baselines import BaselineSource, add_baseline
 from storage.outbox import get_message
 from storage.references import Role, add_reference, save_profile
 from storage.summaries import Clock, StoredSummary, save_summaries
@@ -382,3 +383,27 @@ def test_every_route_describes_its_answer(quiet: World) -> None:
             answer = next(r for status, r in route["responses"].items() if status < "300")
             for content in answer["content"].values():
                 assert content.get("schema", {}) or len(answer["content"]) > 1, (path, method)
+
+
+def test_baselines_are_told_with_what_they_were_trained_on(asked: World) -> None:
+    with asked.database.write() as session:
+        for domain in (None, "VT", "NH"):
+            add_baseline(
+                session,
+                "credit",
+                domain,
+                source=BaselineSource.SHADOW,
+                rows=900,
+                since_us=0,
+                until_us=HOUR_US,
+                curve=[[500, 100, 0.5, 0.4]],
+                now=NOW,
+            )
+    found = asked.get("/v1/models/credit/baselines?domain=VT").json()["baselines"]
+    assert [(line["domain"], line["version"], line["rows"]) for line in found] == [
+        (None, 1, 900),
+        ("VT", 1, 900),
+    ]
+    assert found[0]["until"] == "1970-01-01T01:00:00Z"
+    assert found[0]["curve"] == [[500.0, 100.0, 0.5, 0.4]]
+    assert asked.get("/v1/models/credt/baselines").status_code == 404

@@ -162,6 +162,10 @@ class Route:
             return None
         if self.path in {"/v1/events", "/v1/labels"}:
             return _rows(self.path, objects)
+        if self.path.endswith(("/silence", "/silences")):
+            until = (NOW + timedelta(hours=1)).isoformat()
+            one = {"models": [objects["model"]]} if self.path.endswith("s") else {}
+            return {"by": "ann", "reason": "x", "until": until, **one}
         return sample(given["schema"], schemas, objects)
 
 

@@ -1,0 +1,294 @@
+"""Held, released, escalated, woken: on both databases, with a wall clock that the test moves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+
+import pytest
+
+from alerts.closing import acknowledge, resolve_by_person
+from alerts.quiet import QuietHours
+from alerts.records import Attempt, Incident, MessageType, Outcome
+from alerts.routing import Escalation, Route, RoutingTable
+from alerts.settings import AlertSettings
+from alerts.silences import Matcher, Silence, expire, make_silence
+from detectors.records import Deployment, Mode, Tier
+from monitor.deeds import carry_out
+from monitor.desk import hush_waiting, tend
+from monitor.dispatch import post
+from storage.engine import Database
+from storage.incidents import get_incident, save_incidents
+from storage.outbox import claim_next, delivery_log, get_message, list_messages, mark_delivered
+from storage.silences import holds_of, save_silence
+from tests.alerts.build import MAPPING, OO, Story, at, diagnosis
+from tests.storage.conftest import (  # noqa: F401  # fixtures
+    database,
+    migrated_postgres,
+    migrated_sqlite,
+    postgres,
+    postgres_url,
+    sqlite,
+)
+
+NOON = datetime(2026, 1, 10, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+
+
+@dataclass
+class Desk:
+    """A database, a routing table, and a wall clock that only the test moves."""
+
+    database: Database
+    table: RoutingTable = field(
+        default_factory=lambda: RoutingTable(
+            default={Tier.PAGE: ("pager",), Tier.TICKET: ("desk",)}
+        )
+    )
+    now: datetime = NOON
+    story: Story = field(default_factory=Story)
+
+    def see(self, hours: float, mode: Mode = Mode.CONCEPT_SHIFT, **fields: Any) -> Incident:
+        """A tick's alarms, decided, saved and posted as the runner does."""
+        decision = self.story.see(hours, diagnosis(mode, action=MAPPING), **fields)
+        with self.database.write() as session:
+            save_incidents(session, decision.incidents)
+            for message in decision.messages:
+                post(session, message, self.table, self.now)
+        return decision.incidents[0]
+
+    def silence(self, matcher: Matcher, lasts: timedelta = HOUR) -> Silence:
+        made = make_silence(
+            matcher, until=self.now + lasts, reason="migration", author="ann", now=self.now
+        )
+        with self.database.write() as session:
+            save_silence(session, made)
+            hush_waiting(session, self.now)
+        return made
+
+    def tend(self, after: timedelta = timedelta(0)) -> dict[str, int]:
+        self.now += after
+        counts = tend(self.database, self.table, AlertSettings(), self.now).counts
+        return {deed: count for deed, count in counts.items() if count}
+
+    def sent(self) -> list[tuple[str, str]]:
+        """Deliver what is due: (channel, headline) each."""
+        out: list[tuple[str, str]] = []
+        while True:
+            with self.database.write() as session:
+                delivery = claim_next(session, now=self.now, lease=HOUR)
+                if delivery is None:
+                    return out
+                attempt = Attempt(
+                    delivery.message.id, delivery.channel, 0, self.now, Outcome.DELIVERED
+                )
+                mark_delivered(session, delivery, attempt)
+            out.append((delivery.channel, str(delivery.message.body["data"]["headline"])))
+
+    def do(self, incident: Incident, what: str, **fields: Any) -> None:
+        deeds: dict[str, Any] = {"ack": acknowledge, "resolve": resolve_by_person}
+        with self.database.write() as session:
+            carry_out(
+                session,
+                incident.id,
+                lambda i, when: deeds[what](i, by="ann", now=when, **fields),
+                self.table,
+                self.now,
+            )
+            stored = get_incident(session, incident.id)
+        self.story.incidents[incident.id] = replace(stored, history=stored.history)
+
+
+@pytest.fixture
+def desk(database: Database) -> Desk:  # noqa: F811
+    return Desk(database)
+
+
+def test_what_is_silenced_says_so_in_the_log_and_is_told_once_when_the_silence_ends(
+    desk: Desk,
+) -> None:
+    desk.silence(Matcher(domains=("OO",)))
+    incident = desk.see(0)
+    assert desk.sent() == []
+    with desk.database.read() as session:
+        (message,) = list_messages(session, incident.id)
+        (line,) = delivery_log(session, message.id)
+        (held,) = holds_of(session, incident.id)
+    assert (line.outcome, line.channel) == (Outcome.HELD, "")
+    assert line.words == "silenced by ann until 2026-01-10 13:00Z: migration"
+    assert held.settled_at is None
+
+    assert desk.tend(59 * MINUTE) == {}
+    assert desk.tend(MINUTE) == {"told": 1}
+    ((channel, headline),) = desk.sent()
+    assert channel == "pager"
+    assert headline.startswith("still open after a silence — flights/OO: concept shift")
+    assert desk.tend(HOUR) == {}
+    assert desk.sent() == []
+
+
+def test_a_silence_that_a_person_ends_early_is_over_then(desk: Desk) -> None:
+    silence = desk.silence(Matcher(domains=("OO",)), lasts=24 * HOUR)
+    desk.see(0)
+    with desk.database.write() as session:
+        save_silence(session, expire(silence, by="bob", now=desk.now + MINUTE))
+    assert desk.tend(MINUTE) == {"told": 1}
+    assert len(desk.sent()) == 1
+
+
+@pytest.mark.parametrize("deed", ["ack", "resolve"])
+def test_what_somebody_has_or_what_is_over_is_not_told_after_a_silence(
+    desk: Desk, deed: str
+) -> None:
+    desk.silence(Matcher(domains=("OO",)))
+    incident = desk.see(0)
+    desk.do(incident, deed)
+    assert desk.tend(2 * HOUR) == {}
+    assert desk.sent() == []
+
+
+def test_another_silence_takes_over_where_the_first_ends(desk: Desk) -> None:
+    desk.silence(Matcher(domains=("OO",)))
+    desk.see(0)
+    desk.now += 30 * MINUTE
+    desk.silence(Matcher(models=("flights",)), lasts=2 * HOUR)
+    desk.tend(30 * MINUTE)
+    assert desk.sent() == []
+    assert desk.tend(2 * HOUR) == {"told": 1}
+    assert len(desk.sent()) == 1
+
+
+def test_the_end_of_a_problem_reaches_whoever_was_told_of_it_through_a_silence_too(
+    desk: Desk,
+) -> None:
+    """Else the pager stays red for ever."""
+    incident = desk.see(0)
+    assert [channel for channel, _ in desk.sent()] == ["pager"]
+    desk.silence(Matcher(domains=("OO",)))
+    desk.table = RoutingTable(default={Tier.PAGE: ("elsewhere",)})
+    desk.do(incident, "resolve")
+    ((channel, headline),) = desk.sent()
+    assert channel == "pager"
+    assert "resolved" in headline
+
+
+def test_a_ticket_that_waits_for_the_morning_is_taken_back_by_a_new_silence(desk: Desk) -> None:
+    night = QuietHours(time(11), time(18), "UTC")
+    desk.table = RoutingTable(default={Tier.TICKET: ("desk",)}, quiet={"desk": night})
+    ticket = desk.see(0, Mode.COVARIATE_SHIFT, tier=Tier.TICKET)
+    assert desk.sent() == []
+    desk.silence(Matcher(tiers=(Tier.TICKET,)), lasts=24 * HOUR)
+    desk.now = NOON + 7 * HOUR
+    assert desk.sent() == []
+    with desk.database.read() as session:
+        (held,) = holds_of(session, ticket.id)
+    assert held.hold.words.startswith("silenced by ann")
+
+
+def test_without_a_silence_the_ticket_arrives_in_the_morning_and_a_page_at_once(
+    desk: Desk,
+) -> None:
+    night = QuietHours(time(11), time(18), "UTC")
+    desk.table = RoutingTable(
+        default={Tier.TICKET: ("desk",), Tier.PAGE: ("desk",)}, quiet={"desk": night}
+    )
+    desk.see(0, Mode.COVARIATE_SHIFT, tier=Tier.TICKET)
+    assert desk.sent() == []
+    desk.see(200)
+    assert len(desk.sent()) == 1
+    desk.now = NOON.replace(hour=18)
+    assert len(desk.sent()) == 1
+
+
+def test_a_fault_hushes_its_echo_which_is_told_when_the_fault_is_mended(desk: Desk) -> None:
+    fault = desk.see(0, Mode.PIPELINE_FAULT)
+    assert len(desk.sent()) == 1
+    # Four days later, with alarms that begin then: an incident of its own.
+    echo = desk.see(96)
+    assert echo.id != fault.id
+    assert desk.sent() == []
+    with desk.database.read() as session:
+        (held,) = holds_of(session, echo.id)
+    assert held.hold.words.startswith(f"inhibited by {fault.id}: flights/OO: data-pipeline fault")
+    assert desk.tend(HOUR) == {}
+    desk.do(fault, "resolve")
+    assert desk.tend(MINUTE) == {"told": 1}
+    said = [headline for _, headline in desk.sent()]
+    assert said[-1].startswith("still open now that its likely cause is mended — ")
+
+
+def test_nobody_answers_so_others_are_told_once_and_all_hear_of_the_end(desk: Desk) -> None:
+    escalation = Escalation(30 * MINUTE, ("second", "boss"))
+    desk.table = RoutingTable((Route(("pager",), escalation=escalation),))
+    incident = desk.see(0)
+    assert [channel for channel, _ in desk.sent()] == ["pager"]
+    assert desk.tend(29 * MINUTE) == {}
+    assert desk.tend(MINUTE) == {"escalated": 1}
+    assert sorted(channel for channel, _ in desk.sent()) == ["boss", "second"]
+    assert desk.tend(24 * HOUR) == {}
+    desk.do(incident, "resolve")
+    assert sorted(channel for channel, _ in desk.sent()) == ["boss", "pager", "second"]
+
+
+def test_an_acknowledgement_stops_escalation_until_it_runs_out(desk: Desk) -> None:
+    escalation = Escalation(30 * MINUTE, ("second",))
+    desk.table = RoutingTable((Route(("pager",), escalation=escalation),))
+    incident = desk.see(0)
+    desk.sent()
+    desk.do(incident, "ack", until=NOON + 2 * HOUR)
+    assert [channel for channel, _ in desk.sent()] == ["pager"]
+    assert desk.tend(HOUR) == {}
+    assert desk.tend(HOUR) == {"woken": 1}
+    ((channel, headline),) = desk.sent()
+    assert channel == "pager"
+    assert headline.startswith("the acknowledgement by ann has run out — ")
+    # Told anew: the clock of escalation starts anew as well.
+    assert desk.tend(29 * MINUTE) == {}
+    assert desk.tend(MINUTE) == {"escalated": 1}
+    with desk.database.read() as session:
+        history = get_incident(session, incident.id).history
+    assert [change.what for change in history] == ["opened", "acknowledged", "snooze over"]
+
+
+def test_nothing_escalates_out_of_a_silence_before_it_ends(desk: Desk) -> None:
+    escalation = Escalation(30 * MINUTE, ("second",))
+    desk.table = RoutingTable((Route(("pager",), escalation=escalation),))
+    desk.see(0)
+    desk.sent()
+    desk.silence(Matcher(domains=("OO",)), lasts=2 * HOUR)
+    assert desk.tend(HOUR) == {}
+    assert desk.tend(HOUR) == {"escalated": 1}
+    assert [channel for channel, _ in desk.sent()] == ["second"]
+
+
+def test_two_desks_at_once_tell_once(desk: Desk) -> None:
+    desk.silence(Matcher(domains=("OO",)))
+    desk.see(0)
+    other = Desk(desk.database, now=desk.now + 2 * HOUR)
+    assert desk.tend(2 * HOUR) == {"told": 1}
+    assert other.tend() == {}
+    assert len(desk.sent()) == 1
+
+
+def test_messages_that_time_brings_leave_the_incidents_own_count_alone(desk: Desk) -> None:
+    """A replay knows no silence: the next message must have the id that it would give it."""
+    desk.silence(Matcher(domains=("OO",)))
+    incident = desk.see(0)
+    desk.tend(2 * HOUR)
+    alone = Story()
+    alone.see(0, diagnosis(action=MAPPING))
+    (expected,) = alone.see(48, diagnosis(action=MAPPING)).messages
+    desk.see(48)
+    with desk.database.read() as session:
+        assert get_message(session, expected.id) is not None
+        assert get_incident(session, incident.id).sequence == alone.only.sequence
+
+
+def test_an_incident_of_another_deployment_is_not_hushed(desk: Desk) -> None:
+    desk.silence(Matcher(domains=("DL",)))
+    assert desk.see(0).deployment == OO == Deployment("flights", "OO")
+    assert len(desk.sent()) == 1
+    assert at(0) < NOON
+    assert MessageType.RESOLVED.closes
