@@ -31,7 +31,10 @@ _SECRET_KEY = re.compile(
     r"(^|_)(token|secret|password|passwd|authorization|api_?key|signature)$", re.IGNORECASE
 )
 _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/:@]*):[^\s/@]+@", re.IGNORECASE), rf"\1:{HIDDEN}@"),
+    # Up to the last @ of a word: passwords hold "/" and "@" where somebody forgot to encode them.
+    (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/:@]*):[^\s]+@", re.IGNORECASE), rf"\1:{HIDDEN}@"),
+    (re.compile(r"(\bhttps?://)[^\s/:@]+@", re.IGNORECASE), rf"\1{HIDDEN}@"),
+    (re.compile(r"\b(kdg_[a-z0-9]{12})_[A-Za-z0-9_-]{16,}"), rf"\1_{HIDDEN}"),
     (
         re.compile(
             r"([?&;](?:[\w.-]*(?:token|secret|password|key|signature|sig|auth)))=[^&;#\s\"']+",

@@ -101,7 +101,7 @@ def open_database(url: str) -> Database:
         return Database(parsed, _sqlite(parsed, writes=True), _sqlite(parsed, writes=False))
     # Pools of their own: a writer that holds a lock must never wait for a connection to read
     # with, while those it keeps waiting hold them all.
-    writer = create_engine(parsed, pool_pre_ping=True)
+    writer = create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
 
     @event.listens_for(writer, "connect")
     def limit(connection: Any, _: object) -> None:
@@ -112,6 +112,7 @@ def open_database(url: str) -> Database:
     reader = create_engine(
         parsed,
         pool_pre_ping=True,
+        hide_parameters=True,
         isolation_level="REPEATABLE READ",
         execution_options={"postgresql_readonly": True},
     )
@@ -161,9 +162,11 @@ def parse_url(url: str) -> URL:
     remedy = "use sqlite:///kedge.db or postgresql://user@host/name"
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
-        msg = f"not a database URL: {url!r}; {remedy}"
-        raise DatabaseUrlError(msg) from error
+    except (ArgumentError, ValueError) as error:
+        # With an "@" there may be a password in it, in a place where nothing can find it.
+        shown = "one with an @ that is not shown; write %40 and %2F inside a password"
+        msg = f"not a database URL: {shown if '@' in url else repr(url)}; {remedy}"
+        raise DatabaseUrlError(msg) from None if "@" in url else error
     backend = parsed.get_backend_name()
     if backend == "sqlite":
         if parsed.database in {None, "", ":memory:"}:
@@ -171,6 +174,9 @@ def parse_url(url: str) -> URL:
             raise DatabaseUrlError(msg)
         return parsed
     if backend == "postgresql":
+        if "@" in (parsed.database or "") + (parsed.host or ""):
+            msg = f"not a database URL: write %40 and %2F inside a password; {remedy}"
+            raise DatabaseUrlError(msg)
         return parsed.set(drivername="postgresql+psycopg")
     msg = f"no support for {backend!r}; {remedy}"
     raise DatabaseUrlError(msg)
@@ -180,6 +186,7 @@ def _sqlite(url: URL, *, writes: bool) -> Engine:
     engine = create_engine(
         url,
         connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
+        hide_parameters=True,  # an error must not carry rows into a log
         **(
             {"pool_size": 1, "max_overflow": 0} if writes else {"pool_size": 16, "max_overflow": 48}
         ),

@@ -84,8 +84,11 @@ class SqlSource:
     def _open(self) -> Engine:
         if self._engine is None:
             try:
-                self._engine = create_engine(self.url, pool_pre_ping=True)
-            except (ArgumentError, ModuleNotFoundError) as error:
+                self._engine = create_engine(self.url, pool_pre_ping=True, hide_parameters=True)
+            except (ArgumentError, ValueError):  # their words may quote the password
+                msg = "not a database URL; use sqlite:///file.db, and %40 for an @ in a password"
+                raise SourceError(msg) from None
+            except ModuleNotFoundError as error:
                 msg = f"not a database URL that can be opened ({error}); use sqlite:///file.db"
                 raise SourceError(msg) from error
         return self._engine
