@@ -20,6 +20,7 @@ from detectors.records import Action, Deployment
 BODY_BYTES = 20_000
 EVIDENCE = 5
 STREAMS = 10
+DOMAINS = 100
 
 
 def encode(body: Mapping[str, Any]) -> bytes:
@@ -39,7 +40,7 @@ def incident_body(
         "tier": incident.tier.value,
         "state": incident.state.value,
         "diagnosis": {
-            "mode": incident.mode.value,
+            "mode": incident.what,
             "confidence": round(incident.confidence, 3),
             "runner_up": incident.runner_up.value if incident.runner_up else None,
             "columns": [name(column) for column in incident.columns[:STREAMS]],
@@ -57,6 +58,8 @@ def incident_body(
             "runbook": runbook_link(_page(kind, incident), public_url),
         },
     }
+    if incident.domains:
+        data["domains"] = [name(domain) for domain in incident.domains[:DOMAINS]]
     return fit({"type": kind.value, "timestamp": iso(now), "data": data})
 
 
@@ -85,12 +88,12 @@ def request_body(
 
 
 def fit(body: dict[str, Any]) -> dict[str, Any]:
-    """Drop streams, then columns, then evidence from its end, until the body is under the limit.
+    """Drop streams, domains and evidence from their ends, then columns, until under the limit.
 
     What is left is bounded by the limits on single texts, far below 20 kB.
     """
     data = body["data"]
-    for key in ("streams", "evidence"):
+    for key in ("streams", "domains", "evidence"):
         while data.get(key) and len(encode(body)) >= BODY_BYTES:
             data[key] = data[key][:-1]
             data["truncated"] = True
@@ -108,7 +111,7 @@ def links(deployment: Deployment, incident_id: str, public_url: str) -> dict[str
         for part in (deployment.model, deployment.domain)
     )
     found = {"incident": f"{base}/v1/incidents/{incident_id}"}
-    if len(model) + len(domain) < 2_000:
+    if domain and len(model) + len(domain) < 2_000:
         found["report"] = f"{base}/v1/models/{model}/domains/{domain}/report"
     return found
 
@@ -121,7 +124,7 @@ def iso(instant: datetime) -> str:
 def _page(kind: MessageType, incident: Incident) -> str:
     """What the runbook page is about: the cause; where a person's eyes are asked for, that."""
     review = kind is MessageType.MAPPING_REVIEW_REQUESTED
-    return kind.value if review else incident.mode.value
+    return kind.value if review else incident.what
 
 
 def _identity(cause_id: str, deployment: Deployment) -> dict[str, str]:

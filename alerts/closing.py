@@ -67,6 +67,15 @@ def resolve_by_person(
     return _close(incident, by=by, how=how, now=now, settings=settings or AlertSettings())
 
 
+def resolve_by_service(
+    incident: Incident, *, how: str, now: datetime, settings: AlertSettings | None = None
+) -> Decision:
+    """Close what the service itself opened, because its cause is gone."""
+    if not incident.is_open:
+        return Decision(reasons=(Reason("already closed", "nothing to resolve", incident.id),))
+    return _close(incident, by="", how=how, now=now, settings=settings or AlertSettings())
+
+
 def acknowledge(
     incident: Incident,
     *,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -158,6 +158,12 @@ class Incident:
     verdict_by: str = ""
 
     @property
+    def what(self) -> str:
+        """What is wrong, in a name: the mode, or for the service's own alerts their kind."""
+        ours = self.kind in {IncidentKind.DRIFT, IncidentKind.GROUP}
+        return self.mode.value if ours else self.kind.value
+
+    @property
     def is_open(self) -> bool:
         """Acknowledged incidents are still open: somebody knows, nothing is mended."""
         return self.state is not IncidentState.RESOLVED
@@ -277,6 +283,11 @@ def message_id(cause_id: str, kind: MessageType, sequence: int) -> str:
 def notice_id(cause_id: str, what: str, because: str) -> str:
     """The webhook-id of a message that the wall clock or a person brought about."""
     return _digest("msg", cause_id, "notice", what, because)
+
+
+def group_id(model: str, members: Sequence[str]) -> str:
+    """The id of a group, from those it began with."""
+    return _digest("inc", "group", model, *members)
 
 
 def silence_id(matcher: str, author: str, starts_at: datetime, until: datetime) -> str:

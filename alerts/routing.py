@@ -73,11 +73,16 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class RoutingTable:
-    """Routes in order, who hears of a tier that no route fits, and when channels are quiet."""
+    """Routes in order, who hears of a tier that no route fits, and when channels are quiet.
+
+    `group_wait` is how long a message about one of several domains waits for the others; zero
+    does not group.
+    """
 
     routes: tuple[Route, ...] = ()
     default: Mapping[Tier, tuple[str, ...]] = field(default_factory=dict)
     quiet: Mapping[str, QuietHours] = field(default_factory=dict)
+    group_wait: timedelta = timedelta(0)
 
 
 def channels_for(

@@ -20,7 +20,9 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 
 def place(deployment: Deployment) -> str:
-    """The deployment as "model/domain", safe to show."""
+    """The deployment as "model/domain", safe to show; without a domain every one is meant."""
+    if not deployment.domain:
+        return name(deployment.model)
     return f"{name(deployment.model)}/{name(deployment.domain)}"
 
 
@@ -102,7 +104,7 @@ def resolved(incident: Incident, now: datetime, how: str) -> str:
     """The headline of a closed incident."""
     open_for = length(now - incident.opened_at)
     sentence = (
-        f"{place(incident.deployment)}: {incident.mode.value} resolved — {how}; open for {open_for}"
+        f"{place(incident.deployment)}: {incident.what} resolved — {how}; open for {open_for}"
     )
     return plain(sentence, HEADLINE_CHARACTERS)
 

@@ -113,10 +113,12 @@ class RouteConfig(Section):
 
 
 class IncidentsConfig(Section):
-    """How often an open incident speaks again. Spans are event time."""
+    """How often an open incident speaks again (event time), and what becomes one of several."""
 
     reminder: DurationUs = Field(parse_duration("1d", what="reminder"))
     ticket_reminder: DurationUs = Field(parse_duration("7d", what="ticket_reminder"))
+    group: bool = True
+    group_wait: DurationUs = Field(parse_duration("20s", what="group_wait"))
 
 
 def check_routes(config: Config) -> None:
@@ -143,6 +145,9 @@ def routing_of(config: Config) -> RoutingTable:
             for channel in config.channels
             if channel.quiet_hours is not None
         },
+        group_wait=timedelta(
+            microseconds=config.incidents.group_wait if config.incidents.group else 0
+        ),
     )
 
 

@@ -34,6 +34,7 @@ from monitor.delivery import Channel, Channels
 from monitor.desk import tend
 from monitor.door import anonymous_words, refuse_open_door, refuse_weak_token
 from monitor.errors import InputError, KedgeError, NotAllowedError, did_you_mean
+from monitor.grouping import group_model
 from monitor.ingest import Ingest, ModelIngest
 from monitor.leases import Held, Leases
 from monitor.metrics import Metrics
@@ -269,6 +270,9 @@ class Service:
                 log.warning("check.lost", model=model, reason=str(error))
                 break
             else:
+                if instants:
+                    alerts, now = alerts_of(self.config), self.clock.now()
+                    group_model(self.database, model, self.routing(), alerts, now)
                 if not self._stopping.is_set():
                     held.done = number
                 return instants

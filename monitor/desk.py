@@ -13,15 +13,17 @@ from datetime import datetime
 import structlog
 from sqlalchemy.orm import Session
 
+from alerts.closing import resolve_by_service
 from alerts.escalation import Told, escalate, wake
 from alerts.holding import HoldKind
 from alerts.notices import notice
-from alerts.records import Decision, Incident, IncidentState, MessageType, Reason
+from alerts.records import Decision, Incident, IncidentKind, IncidentState, MessageType, Reason
 from alerts.routing import RoutingTable, escalations
 from alerts.settings import AlertSettings
 from monitor.deeds import carry_out
 from monitor.dispatch import hold_of, post, post_to
 from storage.engine import Database
+from storage.groups import members_of
 from storage.incidents import UnknownIncidentError, get_incident, unresolved
 from storage.outbox import get_message, list_waiting
 from storage.silences import (
@@ -51,7 +53,10 @@ def tend(database: Database, routing: RoutingTable, alerts: AlertSettings, now: 
     with database.read() as session:
         held = unsettled_holds(session)
         working = unresolved(session)
-    counts = dict.fromkeys(("told", "woken", "escalated"), 0)
+    counts = dict.fromkeys(("told", "woken", "escalated", "ended"), 0)
+    for incident in working:
+        if incident.kind is IncidentKind.GROUP:
+            counts["ended"] += _end_group(database, incident.id, routing, alerts, now)
     for incident_id in dict.fromkeys(one.incident_id for one in held):
         with database.write() as session:
             counts["told"] += _release(session, incident_id, routing, alerts, now)
@@ -64,6 +69,27 @@ def tend(database: Database, routing: RoutingTable, alerts: AlertSettings, now: 
             if incident.state is IncidentState.OPEN:
                 counts["escalated"] += _escalate(database, incident, routing, alerts, now)
     return Tended(counts)
+
+
+def _end_group(
+    database: Database,
+    group_id: str,
+    routing: RoutingTable,
+    alerts: AlertSettings,
+    now: datetime,
+) -> int:
+    """Close a group whose members are all over."""
+    with database.write() as session:
+        members = [get_incident(session, one) for one in members_of(session, group_id)]
+        if not members or any(member.is_open for member in members):
+            return 0
+
+        def do(group: Incident, at: datetime) -> Decision:
+            how = f"all {len(members)} of its incidents are"
+            return resolve_by_service(group, how=how, now=at, settings=alerts)
+
+        _, decision = carry_out(session, group_id, do, routing, now)
+    return len(decision.incidents)
 
 
 def _wake(

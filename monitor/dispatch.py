@@ -7,13 +7,15 @@ incidents: those stay what a replay makes of them.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
 from alerts.holding import Hold, why_held
-from alerts.records import IncidentKind, Message
+from alerts.records import IncidentKind, Message, MessageType
 from alerts.routing import Destination, RoutingTable, destinations, quiet_until
+from storage.deployments import list_deployments
+from storage.groups import group_of
 from storage.incidents import UnknownIncidentError, get_incident, open_incidents
 from storage.outbox import enqueue
 from storage.silences import channels_told, holds_of, list_silences, save_hold
@@ -37,13 +39,22 @@ def post(session: Session, message: Message, routing: RoutingTable, now: datetim
     chosen = destinations(message, routing, now)
     if message.type.follows and told:
         chosen = tuple(Destination(c, quiet_until(message, c, routing, now)) for c in told)
+    earliest = now + routing.group_wait if _waits_for_others(session, message, routing) else now
     return enqueue(
         session,
         message,
         [destination.channel for destination in chosen],
         now,
-        not_before={d.channel: d.not_before for d in chosen if d.not_before is not None},
+        not_before={d.channel: max(d.not_before or now, earliest) for d in chosen},
     )
+
+
+def _waits_for_others(session: Session, message: Message, routing: RoutingTable) -> bool:
+    """Whether a message may turn out to be one of several about one cause."""
+    told = message.type in {MessageType.OPENED, MessageType.UPDATED}
+    if not told or routing.group_wait <= timedelta(0) or not message.deployment.domain:
+        return False
+    return len(list_deployments(session, message.deployment.model)) > 1
 
 
 def post_to(
@@ -75,6 +86,7 @@ def hold_of(session: Session, message: Message, *, told: bool, now: datetime) ->
         message,
         incident,
         silences=list_silences(session, not_over_at=now, limit=MOST_SILENCES),
+        group=group_of(session, incident.id),
         others=open_incidents(session, incident.deployment, kinds=IncidentKind),
         told=told,
         held_before=bool(message.type.follows and holds_of(session, incident.id)),

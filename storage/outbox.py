@@ -269,6 +269,26 @@ def counts_by_channel(session: Session) -> dict[str, tuple[int, int]]:
     return {channel: (waiting, dead) for channel, waiting, dead in session.execute(query)}
 
 
+def end_wait(session: Session, model: str, *, now: datetime, longest: timedelta) -> int:
+    """Let go at once what waits untried for a model's check to end; how many deliveries.
+
+    Nothing else waits less than `longest`, so what is due later waits for something else.
+    """
+    own = select(MessageRow.id).where(MessageRow.model == model)
+    statement = (
+        update(DeliveryRow)
+        .where(
+            DeliveryRow.due_at > now,
+            DeliveryRow.due_at <= now + longest,
+            DeliveryRow.attempts == 0,
+            DeliveryRow.claimed_until.is_(None),
+            DeliveryRow.message_id.in_(own),
+        )
+        .values(due_at=now)
+    )
+    return rows_changed(session, statement)
+
+
 def mark_delivered(session: Session, delivery: Delivery, attempt: Attempt) -> None:
     """Note that a claimed delivery arrived. LostClaimError if another has claimed it since."""
     _finish(session, delivery, attempt, due_at=None, delivered_at=attempt.at, last_error="")

@@ -180,6 +180,19 @@ def withdraw(session: Session, message_id: str, now: datetime) -> int:
     return len(found)
 
 
+def withdraw_incident(session: Session, incident_id: str, now: datetime) -> tuple[str, ...]:
+    """Take back every message about an incident that waits untried; which ones.
+
+    Retraining requests are not about what people are told, and stay.
+    """
+    waiting = select(MessageRow.id).where(
+        MessageRow.incident_id == incident_id,
+        MessageRow.type != MessageType.RETRAINING_REQUESTED.value,
+    )
+    found = session.scalars(waiting).all()
+    return tuple(message_id for message_id in found if withdraw(session, message_id, now))
+
+
 def _held(row: HeldRow) -> Held:
     return Held(
         message_id=row.message_id,

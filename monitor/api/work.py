@@ -23,7 +23,8 @@ from monitor.api.look_up import find_model, unknown
 from monitor.api.problems import CONFLICT, PROBLEMS
 from monitor.deeds import Do, carry_out
 from monitor.reports.forms import incident_json
-from storage.incidents import UnknownIncidentError, list_incidents
+from storage.groups import members_of
+from storage.incidents import UnknownIncidentError, get_incident, list_incidents
 from storage.outbox import get_message, replay_dead
 from storage.retraining import UnknownRequestError, change_status, list_requests
 from storage.tokens import Scope
@@ -77,6 +78,7 @@ def _incidents(router: APIRouter, context: ApiContext) -> None:
             lambda incident, at: resolve_by_person(
                 incident, by=by, now=at, note=deed.note, settings=context.alerts
             ),
+            members_too=True,
         )
 
     @router.post(
@@ -96,10 +98,18 @@ def _incidents(router: APIRouter, context: ApiContext) -> None:
         )
 
 
-def work(context: ApiContext, incident_id: str, do: Do) -> dict[str, Any]:
-    """Decide, save and enqueue in one transaction, so that a check and a person never mix."""
+def work(
+    context: ApiContext, incident_id: str, do: Do, *, members_too: bool = False
+) -> dict[str, Any]:
+    """Decide, save and enqueue in one transaction, so that a check and a person never mix.
+
+    `members_too`: what is done to a group is done to those it speaks for.
+    """
     wall = context.clock.now()
     with context.database.write() as session:
+        for member in members_of(session, incident_id) if members_too else ():
+            if get_incident(session, member).is_open:
+                carry_out(session, member, do, context.routing(), wall)
         try:
             after, decision = carry_out(session, incident_id, do, context.routing(), wall)
         except UnknownIncidentError:

@@ -18,7 +18,10 @@ from detectors.records import Deployment, Mode, Tier
 from monitor.deeds import carry_out
 from monitor.desk import hush_waiting, tend
 from monitor.dispatch import post
+from monitor.grouping import group_model
+from storage.deployments import register_deployment, register_model
 from storage.engine import Database
+from storage.groups import open_groups
 from storage.incidents import get_incident, save_incidents
 from storage.outbox import claim_next, delivery_log, get_message, list_messages, mark_delivered
 from storage.silences import holds_of, save_silence
@@ -292,3 +295,106 @@ def test_an_incident_of_another_deployment_is_not_hushed(desk: Desk) -> None:
     assert len(desk.sent()) == 1
     assert at(0) < NOON
     assert MessageType.RESOLVED.closes
+
+
+# ---- several domains at once
+
+
+def fleet(desk: Desk, *domains: str, hours: float = 0, **fields: Any) -> list[Incident]:
+    """What a check of a model does when these domains fall ill: post each, then group."""
+    made = []
+    with desk.database.write() as session:
+        register_model(session, "flights", desk.now)
+        for domain in (*domains, "well"):
+            register_deployment(session, Deployment("flights", domain), desk.now)
+    for domain in domains:
+        story = Story(Deployment("flights", domain))
+        found = diagnosis(Mode.SCHEMA_MISMATCH, action=MAPPING, columns=("dep_hour",))
+        decision = story.see(hours, found, **fields)
+        with desk.database.write() as session:
+            save_incidents(session, decision.incidents)
+            for message in decision.messages:
+                post(session, message, desk.table, desk.now)
+        made.append(story.only)
+    group_model(desk.database, "flights", desk.table, AlertSettings(), desk.now)
+    return made
+
+
+@pytest.fixture
+def grouping(desk: Desk) -> Desk:
+    desk.table = replace(desk.table, group_wait=timedelta(seconds=20))
+    return desk
+
+
+def group_in(desk: Desk) -> Incident:
+    with desk.database.read() as session:
+        ((group, _),) = open_groups(session, "flights")
+    return group
+
+
+def test_one_cause_in_several_domains_is_one_page_and_the_members_say_why_they_are_quiet(
+    grouping: Desk,
+) -> None:
+    members = fleet(grouping, "OO", "DL", "AA")
+    ((channel, headline),) = grouping.sent()
+    assert channel == "pager"
+    assert "in 3 domains at once (AA, DL, OO)" in headline
+    with grouping.database.read() as session:
+        for member in members:
+            stored = get_incident(session, member.id)
+            assert stored.history == member.history
+            assert {held.hold.by for held in holds_of(session, member.id)} == {
+                group_in(grouping).id
+            }
+
+
+def test_a_domain_that_is_ill_alone_is_told_at_the_end_of_the_check_and_not_later(
+    grouping: Desk,
+) -> None:
+    fleet(grouping, "OO")
+    assert {channel for channel, _ in grouping.sent()} == {"pager"}
+
+
+def test_a_message_whose_check_never_ended_leaves_by_itself(grouping: Desk) -> None:
+    with grouping.database.write() as session:
+        register_model(session, "flights", grouping.now)
+        for domain in ("OO", "well"):
+            register_deployment(session, Deployment("flights", domain), grouping.now)
+    grouping.see(0)
+    assert grouping.sent() == []
+    grouping.now += timedelta(seconds=20)
+    assert len(grouping.sent()) == 1
+
+
+def test_domains_that_follow_join_the_group_without_a_page_of_their_own(grouping: Desk) -> None:
+    fleet(grouping, "OO", "DL")
+    assert len(grouping.sent()) == 1
+    fleet(grouping, "AA")
+    assert grouping.sent() == []
+    assert set(group_in(grouping).domains) == {"OO", "DL", "AA"}
+    fleet(grouping, "UA")
+    ((_, headline),) = grouping.sent()
+    assert "in 4 domains at once" in headline
+
+
+def test_a_group_ends_with_the_last_of_its_members_and_that_is_told_once(grouping: Desk) -> None:
+    first, second = fleet(grouping, "OO", "DL")
+    grouping.sent()
+    grouping.do(first, "resolve")
+    assert grouping.tend() == {}
+    assert grouping.sent() == []
+    grouping.do(second, "resolve")
+    assert grouping.tend() == {"ended": 1}
+    ((channel, headline),) = grouping.sent()
+    assert channel == "pager"
+    assert headline.startswith("flights: schema mismatch resolved — all 2 of its incidents are")
+    assert grouping.tend() == {}
+
+
+def test_a_group_is_silenced_and_routed_by_the_domains_it_names(grouping: Desk) -> None:
+    grouping.table = replace(
+        grouping.table, routes=(Route(("north",), domains=("DL",)), Route(("other",)))
+    )
+    grouping.silence(Matcher(domains=("OO",)))
+    fleet(grouping, "OO", "DL")
+    assert [channel for channel, _ in grouping.sent()] == ["north"]
