@@ -13,8 +13,10 @@ from detectors.findings.words import describe
 from detectors.records import (
     Diagnosis,
     Finding,
+    MappingProposal,
     Mode,
     Schema,
+    State,
     TransferState,
     TransferVerdict,
     Window,
@@ -102,6 +104,7 @@ def conclude(contrasts: Contrasts, context: DiagnosisContext) -> Diagnosis:
             losses_known=contrasts.has_labels,
         ),
         columns=columns,
+        mappings=_mappings(contrasts, mode),
     )
 
 
@@ -143,6 +146,18 @@ def _slice(findings: Iterable[Finding], harmed: tuple[str, ...], mode: Mode) -> 
     else:
         named = {finding.slice for finding in findings}
     return named.pop() if len(named) == 1 else ""
+
+
+def _mappings(contrasts: Contrasts, mode: Mode) -> tuple[MappingProposal, ...]:
+    """What a person should say yes or no to; not what is only to be watched."""
+    if mode not in {Mode.FEATURE_ABSENT, Mode.SCHEMA_MISMATCH}:
+        return ()
+    return tuple(
+        MappingProposal(entry, f"{check.detail} ({check.proposal})")
+        for check in (*contrasts.absent, *contrasts.mismatched)
+        if check.state is State.DRIFT
+        for entry in check.mapping
+    )
 
 
 def _columns(contrasts: Contrasts, mode: Mode) -> tuple[str, ...]:

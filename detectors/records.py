@@ -419,6 +419,80 @@ class Finding:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class MappingEntry:
+    """How a feature of the source, or one category of it, is written in a domain.
+
+    `column` and `category` are the source's names ("" is the whole column), `domain_column` and
+    `domain_category` the domain's ("" for the column: the same name). A number in the domain is
+    `scale` times the source's plus `offset`. `missing` is what the domain writes for a missing
+    value; `absent` says that the domain has no such feature.
+    """
+
+    column: str
+    category: str = ""
+    domain_column: str = ""
+    domain_category: str = ""
+    scale: float = 1.0
+    offset: float = 0.0
+    missing: str = ""
+    absent: bool = False
+
+    @property
+    def here(self) -> str:
+        """What the column is called in the domain."""
+        return self.domain_column or self.column
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What the entry is about: a column, or a category of it. Versions are counted by it."""
+        return self.column, self.category
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether the domain writes this exactly as the source does."""
+        plain = self.scale == 1.0 and self.offset == 0.0 and not self.missing and not self.absent
+        return plain and self.here == self.column and self.category == self.domain_category
+
+    @property
+    def words(self) -> str:
+        """What the entry says, from the domain to the source."""
+        if self.absent:
+            return f"`{self.column}` is not there"
+        if self.is_identity:
+            what = f"`{self.category}` of `{self.column}`" if self.category else f"`{self.column}`"
+            return f"{what} is written as in the source"
+        if self.category:
+            return f"`{self.domain_category}` of `{self.here}` is the source's `{self.category}`"
+        if self.missing:
+            return f"{self.missing} in `{self.here}` stands for a missing value"
+        said = f"`{self.here}` is the source's `{self.column}`"
+        if self.scale != 1.0:
+            larger = self.scale > 1.0
+            factor = self.scale if larger else 1.0 / self.scale
+            said += f" {'×' if larger else '÷'} {factor:,.10g}"
+        if self.offset:
+            said += f" {'+' if self.offset > 0 else '-'} {abs(self.offset):,.10g}"
+        return said
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedMapping:
+    """An approved entry and the event time from which rows are written that way; None: always."""
+
+    id: str
+    entry: MappingEntry
+    since_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MappingProposal:
+    """A mapping that the rows suggest, and what suggests it: for a person to look at."""
+
+    entry: MappingEntry
+    evidence: str
+
+
 class Mode(StrEnum):
     """What is wrong, in one name. The order is that of the decision list."""
 
@@ -459,6 +533,7 @@ class Diagnosis:
     evidence: tuple[str, ...]
     action: Action
     columns: tuple[str, ...] = ()
+    mappings: tuple[MappingProposal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import numpy as np
 
 from alerts.closing import note_margin, resolve_if_recovered
 from alerts.lifecycle import decide
+from alerts.mappings import MappingVersion
 from alerts.records import Decision, Incident, Message, RetrainingRequest
 from alerts.settings import AlertSettings
 from detectors.diagnosis import DiagnosisContext, diagnose
@@ -16,6 +17,7 @@ from detectors.records import (
     DAY_US,
     Diagnosis,
     Finding,
+    MappingProposal,
     Mode,
     Tier,
     TransferState,
@@ -30,6 +32,8 @@ from detectors.summary import TickSummary, transfer_sums
 from detectors.transfer.slices import slice_verdicts
 from detectors.transfer.verdict import transfer_verdict
 from monitor.baselines import Scorer, judged_against
+from monitor.mapping_review import STREAM as MAPPING_STREAM
+from monitor.mapping_review import broken_mappings, mapping_is_kept, with_review
 from monitor.onset import from_onset_on
 from monitor.pipeline import Evaluation, RowSource
 from monitor.progress import Progress, index_of
@@ -56,6 +60,7 @@ class Ledger:
 
     incidents: dict[str, Incident] = field(default_factory=dict)
     requests: dict[str, RetrainingRequest] = field(default_factory=dict)
+    mappings: dict[str, MappingVersion] = field(default_factory=dict)
 
     @property
     def open(self) -> list[Incident]:
@@ -82,6 +87,7 @@ class Step:
     incidents: tuple[Incident, ...]
     messages: tuple[Message, ...]
     requests: tuple[RetrainingRequest, ...]
+    mappings: tuple[MappingVersion, ...] = ()
 
 
 def judge(
@@ -95,13 +101,24 @@ def judge(
 ) -> Step:
     """Turn findings into a diagnosis and a decision; moves `progress` and `ledger`."""
     now_us = evaluation.instant_us
-    findings = list(evaluation.findings)
+    broken, instead = broken_mappings(watch, progress, rows, now_us)
+    findings = [*evaluation.findings, *broken]
     verdict: TransferVerdict | None = None
     if (evaluation.cohort_day_closed or evaluation.ended) and watch.schema.has_baseline:
         verdict = standing_verdict(watch, progress, ended=evaluation.ended)
         findings += _verdict_findings(progress, verdict, now_us)
         findings += suspect_findings(watch, progress, verdict, now_us)
     decisions: list[Decision] = []
+    mappings: list[MappingVersion] = []
+
+    def reviewed(decision: Decision, found: Sequence[MappingProposal]) -> Decision:
+        """Add what people are asked to verify."""
+        known = ledger.mappings.values()
+        decision, made = with_review(watch, progress, known, decision, found, now_us, alerts)
+        ledger.mappings.update({version.id: version for version in made})
+        mappings.extend(made)
+        return decision
+
     diagnosis: Diagnosis | None = None
     if any(finding.tier is not Tier.LOG for finding in findings):
         current: Window | None = None
@@ -123,9 +140,12 @@ def judge(
             rows=None if current is None else current.rows,
         )
         _schedule_follow_up(progress, decision, findings, now_us)
+        named = () if diagnosis is None else diagnosis.mappings
+        decision = reviewed(decision, [*instead, *named])
         decisions.append(decision)
         ledger.apply(decision)
-    for decision in _follow_up(watch, progress, rows, ledger, verdict, now_us, alerts):
+    for decision, again in _follow_up(watch, progress, rows, ledger, verdict, now_us, alerts):
+        decision = reviewed(decision, again.mappings)
         decisions.append(decision)
         ledger.apply(decision)
     for decision in _resolve(watch, progress, ledger, verdict, now_us, alerts):
@@ -142,6 +162,7 @@ def judge(
         incidents=tuple(changed.values()),
         messages=tuple(m for decision in decisions for m in decision.messages),
         requests=tuple(r for decision in decisions for r in decision.retraining),
+        mappings=tuple(mappings),
     )
 
 
@@ -374,7 +395,7 @@ def _follow_up(
     verdict: TransferVerdict | None,
     now_us: int,
     alerts: AlertSettings,
-) -> Iterable[Decision]:
+) -> Iterable[tuple[Decision, Diagnosis]]:
     """Look again at an open incident when more rows and labels have come; rename it if wrong."""
     for incident in ledger.open:
         due_us = progress.follow_up_us.get(incident.id)
@@ -398,7 +419,7 @@ def _follow_up(
             continue  # what the rows after the repair look like is not what was wrong
         if not named or (incident.mode is not Mode.UNDETERMINED and diagnosis.confidence < SURE):
             continue
-        yield decide(
+        decision = decide(
             watch.deployment,
             findings=[again],
             diagnosis=diagnosis,
@@ -408,6 +429,7 @@ def _follow_up(
             settings=alerts,
             rows=current.rows,
         )
+        yield decision, diagnosis
 
 
 def _is_certain(incident: Incident) -> bool:
@@ -464,6 +486,9 @@ def _inside_margin(
             continue
         if stream.startswith("transfer.verdict"):
             answers.append(verdict is None or verdict.state is not TransferState.HURTS)
+            continue
+        if stream.startswith(MAPPING_STREAM):
+            answers.append(mapping_is_kept(progress, stream))
             continue
         if stream.startswith("schema"):
             answers.append(not progress.schema_is_ill(stream))

@@ -101,6 +101,7 @@ class Progress:
     watched_us: dict[str, int] = field(default_factory=dict)
     diagnosed_us: int | None = None
     verdict_told: list[str] = field(default_factory=list)
+    broken_mappings: dict[str, int] = field(default_factory=dict)
     pages: int = 0
     tickets: int = 0
     left_out: int = 0
@@ -131,6 +132,7 @@ class Progress:
                 "watched_us": self.watched_us,
                 "diagnosed_us": self.diagnosed_us,
                 "verdict_told": self.verdict_told,
+                "broken_mappings": self.broken_mappings,
                 "pages": self.pages,
                 "tickets": self.tickets,
                 "left_out": self.left_out,

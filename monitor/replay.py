@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from alerts.mappings import MappingVersion
 from alerts.records import Incident, RetrainingRequest
 from alerts.settings import AlertSettings
 from detectors.records import (
@@ -86,6 +87,7 @@ class DomainReplay:
     ticks: int
     since_us: int
     until_us: int
+    mappings: tuple[MappingVersion, ...] = ()
 
     @property
     def days(self) -> float:
@@ -298,6 +300,7 @@ def replay_domain(
         ticks=ticks,
         since_us=since_us,
         until_us=until_us,
+        mappings=tuple(ledger.mappings.values()),
     )
 
 

@@ -13,6 +13,7 @@ from itertools import islice, pairwise
 import structlog
 from sqlalchemy.orm import Session
 
+from alerts.mappings import MappingStatus, in_force
 from alerts.records import Incident, IncidentKind
 from alerts.routing import RoutingTable
 from alerts.settings import AlertSettings
@@ -20,6 +21,7 @@ from detectors.profile import Profile
 from detectors.records import (
     DAY_US,
     HOUR_US,
+    AppliedMapping,
     Deployment,
     Design,
     Finding,
@@ -35,10 +37,11 @@ from monitor.clock import Clock
 from monitor.dispatch import post
 from monitor.judgement import Ledger, Step, judge, standing_verdict
 from monitor.named import run_lengths
-from monitor.pipeline import ClockName, add_cohort, evaluate, open_progress
+from monitor.pipeline import ClockName, RowSource, add_cohort, evaluate, open_progress
 from monitor.progress import Progress
 from monitor.reports.forms import verdict_json
 from monitor.stored_rows import CACHED_ROWS, ModelRows, StoredRows
+from monitor.translated_rows import in_source_terms
 from monitor.watch import Watch, mean_loss, open_watch
 from storage.baselines import baselines_of
 from storage.checkpoints import load_checkpoint, save_checkpoint
@@ -57,6 +60,7 @@ from storage.incidents import (
     open_incidents,
     save_incidents,
 )
+from storage.mappings import MappingExistsError, add_versions, list_mappings, mappings_of
 from storage.references import (
     Role,
     active_reference,
@@ -112,11 +116,15 @@ class Runner:
         with self.database.read() as session:
             latest = latest_event_us(session, model)
             states = [s for s in list_deployments(session, model) if s.first_event_us is not None]
+            approved = list_mappings(session, model=model, status=MappingStatus.APPROVED)
         if latest is None:
             return 0
         watermark_us = latest + 1 if flush else latest - settings.lateness_us
         shared = ModelRows(self.database, model)
         judged = 0
+        for state in states:
+            mine = [one for one in approved if one.deployment == state.deployment]
+            self._drop_if_remapped(state.deployment, in_force(mine))
         for since_us, until_us in _spans(states, settings, watermark_us):
             # What a span holds in memory is read once for all domains, so they go side by side.
             ends = flush and until_us == watermark_us
@@ -138,6 +146,8 @@ class Runner:
         None while there is neither a reference nor two days of rows to learn one from.
         """
         deployment = state.deployment
+        with self.database.read() as session:
+            self._drop_if_remapped(deployment, in_force(mappings_of(session, deployment)))
         if deployment not in self._viewed:
             watermark_us = state.last_event_us or 0
             opened = self._open_watch(deployment, state, watermark_us)
@@ -150,6 +160,17 @@ class Runner:
         days = [] if since_us is None else self._read_cohorts(watch, since_us)
         return watch, reference, days
 
+    def _drop_if_remapped(
+        self, deployment: Deployment, mappings: tuple[AppliedMapping, ...]
+    ) -> None:
+        """Open a deployment again whose rows are to be read by other mappings than before."""
+        held = self._held.get(deployment)
+        if held is not None and held.watch.mappings != mappings:
+            del self._held[deployment]
+        viewed = self._viewed.get(deployment)
+        if viewed is not None and viewed[0].mappings != mappings:
+            del self._viewed[deployment]
+
     def _check_deployment(
         self, state: DeploymentState, shared: ModelRows, watermark_us: int, *, flush: bool
     ) -> int:
@@ -160,7 +181,9 @@ class Runner:
             if held is None:
                 return judged
             self._held[deployment] = held
-            rows = StoredRows(self.database, deployment, shared)
+            rows = in_source_terms(
+                StoredRows(self.database, deployment, shared), held.watch.mappings
+            )
             try:
                 steps, done = self._advance(held, rows, watermark_us, flush=flush)
                 if steps:
@@ -174,7 +197,7 @@ class Runner:
                 return judged
 
     def _advance(
-        self, held: _Loaded, rows: StoredRows, watermark_us: int, *, flush: bool
+        self, held: _Loaded, rows: RowSource, watermark_us: int, *, flush: bool
     ) -> tuple[list[Step], bool]:
         """At most INSTANTS_A_SAVE steps, and whether the watermark is reached."""
         watch, progress = held.watch, held.progress
@@ -197,9 +220,11 @@ class Runner:
                 limit=50,
             )
             requests = list_requests(session, deployment, limit=50)
+            mappings = mappings_of(session, deployment)
         return Ledger(
             incidents={incident.id: incident for incident in (*recent, *incidents)},
             requests={request.id: request for request in requests},
+            mappings={version.id: version for version in mappings},
         )
 
     def _load(
@@ -246,6 +271,7 @@ class Runner:
             if found is not None:
                 reference = load_reference_rows(session, found.id)
                 stored_profile = load_profile(session, found.id)
+            mappings = in_force(mappings_of(session, deployment))
         schema = self.schema_of(deployment.model)
         if schema is None:
             return None
@@ -266,6 +292,7 @@ class Runner:
             reference=reference,
             own_reference=own,
             profile=profile,
+            mappings=mappings,
         )
         if found is not None and profile is None:
             with self.database.write() as session:
@@ -296,9 +323,10 @@ class Runner:
         """Replay stored rows under a new fingerprint. Nothing is emitted for what was evaluated."""
         progress = open_progress(watch, reference)
         progress.scorer = scorer
-        rows = StoredRows(
+        stored = StoredRows(
             self.database, watch.deployment, ModelRows(self.database, watch.deployment.model)
         )
+        rows = in_source_terms(stored, watch.mappings)
         found: list[Finding] = []
         instants = 0
         for evaluation in evaluate(watch, progress, rows, watermark_us=until_us):
@@ -355,6 +383,10 @@ class Runner:
             save_findings(session, deployment, [f for step in steps for f in step.findings])
             save_incidents(session, changed)
             for step in steps:
+                try:
+                    add_versions(session, step.mappings)
+                except MappingExistsError as error:
+                    raise ChangedMeanwhileError(str(error)) from error
                 for request in step.requests:
                     add_request(session, request)
                 for message in step.messages:

@@ -19,6 +19,7 @@ from detectors.profile import Profile
 from detectors.records import (
     DAY_US,
     HOUR_US,
+    AppliedMapping,
     Deployment,
     IntArray,
     Schema,
@@ -43,7 +44,8 @@ class Watch:
     `reference` holds the domain's own reference rows (a seeded sample of at most 6,000 for the
     diagnosis), or rows of all domains where it has none (`own_reference` False).
     `reference_span_us` is None where the reference has no time axis, and so is
-    `reference_rows_per_day`, the rows a day of its quietest and its busiest week.
+    `reference_rows_per_day`, the rows a day of its quietest and its busiest week. By `mappings`
+    rows are read in the terms of the reference.
     """
 
     deployment: Deployment
@@ -59,6 +61,7 @@ class Watch:
     label_delay_us: int
     base_tick_us: int
     fingerprint: str
+    mappings: tuple[AppliedMapping, ...] = ()
 
     @property
     def cohort_us(self) -> int:
@@ -74,6 +77,7 @@ def open_watch(
     reference: Window,
     own_reference: bool,
     profile: Profile | None = None,
+    mappings: tuple[AppliedMapping, ...] = (),
 ) -> Watch:
     """Fit cells and streams on a reference window; `profile` skips the fit when it is stored."""
     reference = comparable_reference(reference, schema, settings)
@@ -94,7 +98,8 @@ def open_watch(
         reference_rows_per_day=None if ts is None or not len(ts) else weekly_rows(ts),
         label_delay_us=label_delay_of(reference, settings),
         base_tick_us=settings.tick_us or BASE_TICK_US,
-        fingerprint=_fingerprint(deployment, schema, settings, fitted),
+        fingerprint=_fingerprint(deployment, schema, settings, fitted, mappings),
+        mappings=mappings,
     )
 
 
@@ -173,7 +178,11 @@ def tick_bounds(ts_us: IntArray | None, tick_us: int) -> tuple[IntArray, IntArra
 
 
 def _fingerprint(
-    deployment: Deployment, schema: Schema, settings: Settings, profile: Profile
+    deployment: Deployment,
+    schema: Schema,
+    settings: Settings,
+    profile: Profile,
+    mappings: tuple[AppliedMapping, ...],
 ) -> str:
     """Changes whenever stored evidence no longer means what it meant."""
     relevant = replace(settings, review_us=None, lateness_us=0)
@@ -185,6 +194,7 @@ def _fingerprint(
             profile.fingerprint,
             ENGINE_VERSION,
             *([FOLLOW_VERSION] if settings.named else []),
+            *[asdict(one) for one in mappings],
         ],
         sort_keys=True,
         default=str,

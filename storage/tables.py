@@ -555,3 +555,30 @@ class BaselineStateRow(Base):
     fingerprint: Mapped[str]
     saved_at: Mapped[datetime]
     body: Mapped[bytes]
+
+
+class MappingRow(Base):
+    """One version of what a feature or category of the source is in a domain.
+
+    Nothing but `status` and who decided ever changes, and only while it is proposed or approved.
+    """
+
+    __tablename__ = "mappings"
+    __table_args__ = (
+        UniqueConstraint("model", "domain", "column", "category", "version"),
+        Index("ix_mappings_status", "model", "domain", "status"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"))
+    domain: Mapped[str]
+    column: Mapped[str]
+    category: Mapped[str]
+    version: Mapped[int] = mapped_column(Integer)
+    status: Mapped[str]
+    created_at: Mapped[datetime]
+    created_by: Mapped[str]
+    decided_at: Mapped[datetime | None]
+    decided_by: Mapped[str]
+    reason: Mapped[str]
+    record: Mapped[str]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from detectors.records import State
+from detectors.records import MappingEntry, State
 from detectors.schema.check import ABSENT, SchemaCheck
 from detectors.schema.pairs import Pair
 
@@ -39,6 +39,7 @@ def check_absent(pair: Pair) -> SchemaCheck | None:
         detail=f"`{pair.name}` is {what}; {was}",
         proposal=f"`{pair.name}` is probably not filled here",
         strength=strength,
+        mapping=(MappingEntry(pair.name, absent=True),),
     )
 
 

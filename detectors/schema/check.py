@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from detectors.records import State, Tier
+from detectors.records import MappingEntry, State, Tier
 
 MISSING = "missing"
 RETYPED = "retyped"
@@ -55,8 +55,8 @@ class SchemaCheck:
 
     `check` is one of `CHECKS`. `state` is DRIFT where the finding stands by itself and WATCH where
     a person should look before acting. `proposal` says what the data look like ("looks like
-    × 1000"). `strength` is comparable within one check only and grows with the evidence: a share of
-    rows for most, a log likelihood ratio for swaps.
+    × 1000"), `mapping` the same for a program. `strength` is comparable within one check only and
+    grows with the evidence: a share of rows for most, a log likelihood ratio for swaps.
     """
 
     column: str
@@ -65,3 +65,4 @@ class SchemaCheck:
     detail: str
     proposal: str | None = None
     strength: float = 1.0
+    mapping: tuple[MappingEntry, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from detectors.records import State
+from detectors.records import MappingEntry, State
 from detectors.schema.check import PARENT, SchemaCheck
 from detectors.schema.pairs import Pair, show
 from detectors.schema.profiles import Profiles
@@ -13,6 +13,7 @@ GROWTH = 1.1
 GONE = 0.1
 MIN_LEAVES = 2
 RESIDUAL_TV = 0.1
+MOST_LEAVES = 40
 
 
 def check_parent(pair: Pair, profiles: Profiles) -> SchemaCheck | None:
@@ -54,4 +55,8 @@ def check_parent(pair: Pair, profiles: Profiles) -> SchemaCheck | None:
         ),
         proposal=f"{show(value)} probably holds {names} as well",
         strength=strength,
+        mapping=tuple(
+            MappingEntry(pair.name, category=leaf, domain_category=value)
+            for leaf in gone[:MOST_LEAVES]
+        ),
     )

@@ -6,7 +6,7 @@ from difflib import SequenceMatcher
 
 import numpy as np
 
-from detectors.records import FloatArray, State
+from detectors.records import FloatArray, MappingEntry, State
 from detectors.schema.check import RENAME, SchemaCheck
 from detectors.schema.pairs import Pair, show
 from detectors.schema.profiles import Profiles
@@ -51,6 +51,9 @@ def check_rename(pair: Pair, profiles: Profiles | None) -> SchemaCheck | None:
             f"{show(value)} is probably {show(other)}" for value, other in pairs[:5]
         ),
         strength=new,
+        mapping=tuple(
+            MappingEntry(pair.name, category=other, domain_category=value) for value, other in pairs
+        ),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from detectors.records import State
+from detectors.records import MappingEntry, State
 from detectors.schema.check import SWAP, SchemaCheck
 from detectors.schema.pairs import show
 from detectors.schema.profiles import Profiles
@@ -41,4 +41,8 @@ def check_swap(column: str, profiles: Profiles) -> SchemaCheck | None:
         f"{show(other)}, and the other way round",
         proposal=f"{show(value)} and {show(other)} have probably exchanged their names",
         strength=strength,
+        mapping=(
+            MappingEntry(column, category=value, domain_category=other),
+            MappingEntry(column, category=other, domain_category=value),
+        ),
     )

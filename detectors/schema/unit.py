@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from detectors.records import FloatArray, State
+from detectors.records import FloatArray, MappingEntry, State
 from detectors.schema.check import UNIT, SchemaCheck
 from detectors.schema.pairs import Pair
 
@@ -82,6 +82,7 @@ def _factor(name: str, was: FloatArray, now: FloatArray, noise: float) -> Schema
                     detail=f"quantiles of `{name}` are {middle:.4g} times those of the reference",
                     proposal=f"looks like {sign} {label}",
                     strength=1.0 - abs(middle / known - 1),
+                    mapping=(MappingEntry(name, scale=known),),
                 )
     return None
 
@@ -92,7 +93,7 @@ def _affine(name: str, was: FloatArray, now: FloatArray) -> SchemaCheck | None:
         return None
     slope, intercept = _theil_sen(was, now)
     residual = float(np.median(np.abs(now - intercept - slope * was)))
-    temperature = _temperature(float(slope), float(intercept))
+    temperature, mapping = _temperature(name, float(slope), float(intercept))
     if temperature and residual < RESIDUAL_IQR * quartile_range * slope:
         return SchemaCheck(
             column=name,
@@ -101,6 +102,7 @@ def _affine(name: str, was: FloatArray, now: FloatArray) -> SchemaCheck | None:
             detail=f"quantiles of `{name}` are {slope:.3g} × those of the reference "
             f"{intercept:+.3g}",
             proposal=temperature,
+            mapping=mapping,
         )
     moved = now - was
     shift = float(np.median(moved))
@@ -129,9 +131,13 @@ def _theil_sen(x: FloatArray, y: FloatArray) -> tuple[float, float]:
     return slope, float(np.median(y)) - slope * float(np.median(x))
 
 
-def _temperature(slope: float, intercept: float) -> str | None:
+def _temperature(
+    name: str, slope: float, intercept: float
+) -> tuple[str | None, tuple[MappingEntry, ...]]:
     if abs(slope / 1.8 - 1) < FACTOR_WITHIN and abs(intercept - 32) < 1.5:
-        return "looks like degrees Celsius became Fahrenheit"
+        entry = MappingEntry(name, scale=1.8, offset=32.0)
+        return "looks like degrees Celsius became Fahrenheit", (entry,)
     if abs(slope * 1.8 - 1) < FACTOR_WITHIN and abs(intercept + 32 / 1.8) < 1:
-        return "looks like degrees Fahrenheit became Celsius"
-    return None
+        entry = MappingEntry(name, scale=1 / 1.8, offset=-32 / 1.8)
+        return "looks like degrees Fahrenheit became Celsius", (entry,)
+    return None, ()

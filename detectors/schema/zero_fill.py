@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from detectors.records import FloatArray, State
+from detectors.records import FloatArray, MappingEntry, State
 from detectors.schema.check import ZERO_FILL, SchemaCheck
 from detectors.schema.pairs import Pair
 
@@ -73,6 +73,7 @@ def _filled_with(
         ),
         proposal=f"missing values are probably written as {fill:g}",
         strength=rise,
+        mapping=(MappingEntry(pair.name, missing=f"{fill:g}"),),
     )
 
 

@@ -35,14 +35,23 @@ _NOT_YET = {
 }
 
 
-def domain_json(state: DeploymentState, open_incidents: Open) -> dict[str, Any]:
-    """Where a deployment stands; `status` is empty before its first check."""
+def domain_json(
+    state: DeploymentState, open_incidents: Open, waiting: Mapping[Deployment, int]
+) -> dict[str, Any]:
+    """Where a deployment stands; `status` is empty before its first check.
+
+    `waiting` counts the mappings that nobody has verified: with one, a domain is never just ok.
+    """
     deployment, status = state.deployment, state.status
     pages = open_incidents.get((deployment, Tier.PAGE), 0)
     tickets = open_incidents.get((deployment, Tier.TICKET), 0)
     transfer = {key: status.get("transfer", _NOT_YET).get(key) for key in _NOT_YET}
     maturity = status.get("maturity", Maturity.WARMING.value)
     answer, words = _standing(bool(status), maturity, transfer["state"], pages, tickets)
+    unverified = waiting.get(deployment, 0)
+    if unverified:
+        answer = State.WATCH if answer is State.OK else answer
+        words = f"unverified: {_count(unverified, 'mapping')} to review; {words}"
     tick_us = status.get("tick_us")
     return {
         "model": deployment.model,
@@ -53,6 +62,7 @@ def domain_json(state: DeploymentState, open_incidents: Open) -> dict[str, Any]:
         "guaranteed": bool(status.get("guaranteed", False)),
         "why_not": status.get("why_not", "not evaluated yet"),
         "transfer": transfer,
+        "verification": "unverified" if unverified else "verified",
         "open_incidents": {"page": pages, "ticket": tickets},
         "pages": status.get("pages", 0),
         "tickets": status.get("tickets", 0),

@@ -19,6 +19,7 @@ from monitor.api.ingest import Problem
 from monitor.errors import KedgeError, NotAllowedError
 from storage.deployments import UnknownModelError
 from storage.incidents import UnknownIncidentError
+from storage.mappings import MappingExistsError, MappingStateError, UnknownMappingError
 from storage.references import ReferenceStateError, UnknownReferenceError
 from storage.retraining import RequestStateError, UnknownRequestError
 
@@ -29,6 +30,9 @@ STATUS: tuple[tuple[type[Exception], int], ...] = (
     (UnknownIncidentError, 404),
     (UnknownRequestError, 404),
     (UnknownReferenceError, 404),
+    (UnknownMappingError, 404),
+    (MappingStateError, 409),
+    (MappingExistsError, 409),
     (IncidentClosedError, 409),
     (IncidentOpenError, 409),
     (RequestStateError, 409),

@@ -33,6 +33,7 @@ from monitor.web.pages import incident_page, report_page
 from storage.deployments import latest_event_us, list_deployments
 from storage.findings import list_findings
 from storage.incidents import UnknownIncidentError, count_open, get_incident, list_incidents
+from storage.mappings import count_waiting
 from storage.outbox import (
     dead_count,
     dead_letters,
@@ -99,8 +100,9 @@ def _models(router: APIRouter, context: ApiContext) -> None:
         with context.database.read() as session:
             find_model(session, context.config(), model)
             states = list_deployments(session, model)
-            counts = count_open(session)
-        return {"model": model, "domains": [domain_json(state, counts) for state in states]}
+            counts, waiting = count_open(session), count_waiting(session)
+        lines = [domain_json(state, counts, waiting) for state in states]
+        return {"model": model, "domains": lines}
 
 
 def _evidence(router: APIRouter, context: ApiContext) -> None:

@@ -74,6 +74,9 @@ class DomainLine(BaseModel):
     guaranteed: bool
     why_not: str | None
     transfer: TransferLine
+    verification: Literal["verified", "unverified"] = Field(
+        description="unverified: a mapping waits for a person"
+    )
     open_incidents: OpenIncidents
     pages: int = Field(description="Budgeted page alarms so far")
     tickets: int

@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "retrain": ("monitor.cli.incidents", "retrain", "Work on retraining requests."),
     "token": ("monitor.cli.token", "token", "Make, list and revoke tokens."),
     "channels": ("monitor.cli.channels", "channels", "Test channels, replay dead letters."),
+    "mapping": ("monitor.cli.mapping", "mapping", "Verify mappings between source and domain."),
     "check-config": ("monitor.cli.admin", "check_config", "Validate a configuration."),
     "doctor": ("monitor.cli.admin", "doctor", "Look at database, clock, disk and channels."),
     "db": ("monitor.cli.admin", "db", "Upgrade, back up or prune the database."),

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from alerts.mappings import MappingVersion
 from alerts.records import Incident
 from detectors.calibration.report import calibration_of
 from detectors.calibration.result import Calibration
@@ -59,6 +60,7 @@ from monitor.reports.forms import (
     plain,
     verdict_json,
 )
+from monitor.reports.verification import held_state, verification_json, with_verification
 
 SCHEMA_NAME = "kedge.report/1"
 SINGLE_LOOK = "single look, no time axis"
@@ -162,9 +164,11 @@ def write_down(
     findings: Sequence[Mapping[str, Any]] = (),
     details: Mapping[str, Any] | None = None,
     gate: Mapping[str, Any] | None = None,
+    mappings: Sequence[MappingVersion] = (),
 ) -> dict[str, Any]:
     """The report as plain JSON values; an infinite bound is null and nothing is NaN."""
-    state = overall_state(answers)
+    verified = verification_json(mappings)
+    state = held_state(overall_state(answers), verified)
     report: dict[str, Any] = {
         "schema": SCHEMA_NAME,
         "model": deployment.model,
@@ -175,11 +179,12 @@ def write_down(
             {"id": line.id, "role": line.role, "version": line.version, "rows": line.rows}
             for line in references
         ],
-        "headline": headline(deployment, answers),
+        "headline": with_verification(headline(deployment, answers), verified),
         "state": state.value,
         "transfer": verdict_json(answers.transfer),
         "calibration": _calibration(answers.calibration),
         "predictions": _predictions(answers.predictions),
+        "verification": verified,
         "inputs": {"state": _inputs_state(answers).value},
         "columns": [_column(column) for column in answers.columns],
         "labels": _labels(answers.labels, reference, current),

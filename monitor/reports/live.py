@@ -11,6 +11,7 @@ from alerts.feedback import judged
 from alerts.records import Incident, IncidentKind
 from detectors.actions import action_for
 from detectors.diagnosis import DiagnosisContext, diagnose
+from detectors.mappings.translate import translated
 from detectors.records import (
     DAY_US,
     HOUR_US,
@@ -42,6 +43,7 @@ from storage.deployments import DeploymentState, get_deployment, list_deployment
 from storage.findings import list_findings
 from storage.inbox import read_window
 from storage.incidents import list_incidents
+from storage.mappings import mappings_of
 from storage.references import ReferenceStatus, Role, list_references, load_reference_rows
 
 DEFAULT_DAYS = 7.0
@@ -93,6 +95,8 @@ def live_report(
         )
         findings = list_findings(session, deployment, limit=SHOWN_FINDINGS)
         references = list_references(session, deployment.model)
+        mappings = mappings_of(session, deployment)
+    current = translated(current, watch.mappings)
     plan, source = watch.settings.baseline, None
     with database.read() as session:
         versions = facts_of(baselines_of(session, deployment))
@@ -153,6 +157,7 @@ def live_report(
         findings=[finding_json(finding) for finding in findings],
         details=details,
         gate=gate_json(gate_of(verdict, standing, checks=answers.checks, maturity=maturity)),
+        mappings=mappings,
     )
 
 

@@ -48,6 +48,8 @@ STYLE = {
     "hurts": "bold red",
     "undetermined": "magenta",
     "not_monitored": "dim",
+    "verified": "green",
+    "unverified": "bold yellow",
 }
 FEW_COLUMNS = 8
 FEW_LINES = 5

@@ -37,6 +37,8 @@ MARK = {
     "admitted": "✓",
     "probation": "△",
     "refused": "✖",
+    "verified": "✓",
+    "unverified": "△",
 }
 _WORST = ("harm", "hurts", "drift", "watch", "undetermined", "not_monitored", "neutral", "ok")
 METRIC = {
@@ -128,6 +130,7 @@ def questions(report: Report) -> tuple[Question, ...]:
             schema_state(report),
             _schema_words(report),
         ),
+        *_verification(report),
         *_gate(report),
     )
 
@@ -157,6 +160,15 @@ def _gate(report: Report) -> tuple[Question, ...]:
     if more:
         words += f" (and {more} more {'reason' if more == 1 else 'reasons'})"
     return (Question("gate", "May the model serve here?", gate["state"], words),)
+
+
+def _verification(report: Report) -> tuple[Question, ...]:
+    """Nothing where nobody was ever asked about a mapping."""
+    found = report.get("verification")
+    if not found or found["state"] == "none":
+        return ()
+    asks = "Has a person verified how the domain writes its features?"
+    return (Question("verification", asks, found["state"], clean(found["words"], 400)),)
 
 
 def schema_state(report: Report) -> str:

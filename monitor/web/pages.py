@@ -9,6 +9,7 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 
+from alerts.mappings import MappingStatus
 from alerts.records import IncidentState
 from alerts.runbooks import runbook_link
 from monitor.api.access import asking, needs
@@ -18,12 +19,14 @@ from monitor.web.render import html_page, html_reply, new_nonce
 from monitor.web.runbooks import runbook_page
 from storage.deployments import list_deployments
 from storage.incidents import count_open, list_incidents
+from storage.mappings import count_waiting, list_mappings, mappings_of
 from storage.tokens import Scope
 
 if TYPE_CHECKING:
     from monitor.api.context import ApiContext
 
 SHOWN_INCIDENTS = 200
+SHOWN_MAPPINGS = 500
 """Sorting a fleet: what needs somebody first."""
 _ORDER = {"harm": 0, "drift": 1, "watch": 2, "undetermined": 3, "ok": 4}
 
@@ -40,8 +43,8 @@ def pages_router(context: ApiContext) -> APIRouter:
     @router.get("/")
     def fleet() -> HTMLResponse:
         with context.database.read() as session:
-            counts = count_open(session)
-            lines = [domain_json(state, counts) for state in list_deployments(session)]
+            counts, waiting = count_open(session), count_waiting(session)
+            lines = [domain_json(state, counts, waiting) for state in list_deployments(session)]
         lines.sort(key=lambda line: (_ORDER[line["state"]], line["model"], line["domain"]))
         return html_page(
             "fleet.html",
@@ -84,6 +87,30 @@ def pages_router(context: ApiContext) -> APIRouter:
     def runbook(name: str) -> HTMLResponse:
         return runbook_page(name)
 
+    @router.get("/mappings")
+    def mappings(
+        status: Annotated[MappingStatus | None, Query()] = None,
+        model: Annotated[str | None, Query(max_length=200)] = None,
+        domain: Annotated[str | None, Query(max_length=200)] = None,
+    ) -> HTMLResponse:
+        from monitor.api.mappings import mapping_json
+
+        with context.database.read() as session:
+            found = list_mappings(session, status=status, model=model, domain=domain)
+        return html_page(
+            "mappings.html",
+            title="Mappings",
+            here="mappings",
+            mappings=[mapping_json(version) for version in found[:SHOWN_MAPPINGS]],
+            total=len(found),
+            shown_status=None if status is None else status.value,
+            statuses=[choice.value for choice in MappingStatus],
+        )
+
+    @router.get("/mappings/{mapping_id}")
+    def mapping(mapping_id: str) -> HTMLResponse:
+        return mapping_page(context, mapping_id)
+
     @router.get("/models/{model}/domains/{domain:path}")
     async def report(
         model: str,
@@ -121,6 +148,31 @@ def incident_page(context: ApiContext, incident_id: str) -> HTMLResponse:
         here="incident",
         incident=found,
         runbook=runbook_link(found["mode"], ""),
+    )
+
+
+def mapping_page(context: ApiContext, mapping_id: str) -> HTMLResponse:
+    """A mapping with source and domain side by side; RequestRefusedError 404."""
+    from monitor.api.mappings import find_mapping, mapping_json
+    from monitor.mapping_profiles import side_by_side
+
+    found = find_mapping(context, mapping_id)
+    with context.database.read() as session:
+        profiles = side_by_side(session, found.deployment, found.entry)
+        others = [
+            mapping_json(version)
+            for version in mappings_of(session, found.deployment)
+            if version.entry.key == found.entry.key
+        ]
+    return html_page(
+        "mapping.html",
+        title=f"Mapping {found.id}",
+        here="mapping",
+        mapping=mapping_json(found),
+        column=found.entry.column,
+        here_column=found.entry.here,
+        profiles=profiles,
+        versions=others,
     )
 
 

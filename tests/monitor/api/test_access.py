@@ -119,8 +119,9 @@ def test_scope_by_route_by_tenant(tenants: Tenants) -> None:
 
 
 def about_domain(route: Route) -> bool:
-    named = {"domain", "incident_id", "request_id", "reference_id", "message_id"}
-    return bool(named & set(route.parameters)) or route.path == "/v1/events"
+    named = {"domain", "incident_id", "request_id", "reference_id", "message_id", "mapping_id"}
+    in_body = {("POST", "/v1/events"), ("POST", "/v1/mappings")}
+    return bool(named & set(route.parameters)) or (route.method, route.path) in in_body
 
 
 def about_model(route: Route) -> bool:
@@ -134,7 +135,8 @@ def expected(
     fine = {200, 201, 202, 409}
     if scope is not None and scope not in IMPLIED[own]:
         return {403}
-    known = {"model", "domain", "stream", "incident_id", "request_id", "reference_id", "message_id"}
+    known = {"model", "domain", "stream", "incident_id", "request_id", "reference_id"}
+    known |= {"message_id", "mapping_id"}
     if set(route.parameters) - known:
         return fine | {404, 422}  # an object that this table does not know yet
     if bound and not own_object and (about_domain(route) or about_model(route)):

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from alerts.mappings import next_versions
 from alerts.records import (
     Attempt,
     Message,
@@ -22,8 +23,9 @@ from alerts.records import (
     message_id,
     request_id,
 )
-from detectors.records import Deployment, Mode, Tier, Window
+from detectors.records import Deployment, MappingEntry, MappingProposal, Mode, Tier, Window
 from storage.deployments import register_model
+from storage.mappings import add_versions
 from storage.outbox import claim_next, enqueue, mark_failed
 from storage.references import Role, add_reference
 from storage.retraining import add_request
@@ -114,8 +116,12 @@ def _objects(running: World, deployment: Deployment) -> dict[str, str]:
         created_at=NOW,
     )
     window = Window(rows=2, numeric={"age": np.array([1.0, 2.0])})
+    (mapping,) = next_versions(
+        deployment, (), [MappingProposal(MappingEntry("age", scale=2.0), "seen")], at=NOW
+    )
     with running.database.write() as session:
         add_request(session, asked)
+        add_versions(session, [mapping])
         enqueue(session, message, ["ops"], NOW - timedelta(minutes=5))
         reference = add_reference(
             session, deployment.model, deployment.domain, Role.ONBOARDING, window, SCHEMA, NOW
@@ -132,6 +138,8 @@ def _objects(running: World, deployment: Deployment) -> dict[str, str]:
         "request_id": asked.id,
         "reference_id": str(reference.id),
         "message_id": message.id,
+        "mapping_id": mapping.id,
+        "column": "age",
         "stream": "score.mean",
     }
 

@@ -1,0 +1,1 @@
+"""Mappings between a source and a domain: in words, put on rows, and held to afterwards."""
