@@ -24,8 +24,11 @@ SECTIONS = [
     "Escalate",
     "Mistaken for",
 ]
-REQUEST = {"window": {}, "reason": ""}
-"""What a retraining request has besides the fields of an incident."""
+BESIDES: dict[str, dict[str, object]] = {
+    "retraining-requested": {"window": {}, "reason": ""},
+    "mapping-review-requested": {"mappings": [], "links": {"incident": "", "mapping": ""}},
+}
+"""What these messages have besides the fields of an incident."""
 
 MEASURED = re.compile(r"`?[a-z]+\.[a-z_]+`?|±[\d.]+|\d+ days?")
 
@@ -95,7 +98,7 @@ def test_fields_that_pages_name_are_there() -> None:
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         for path in re.findall(r"`data\.([a-z_.]+)`", text):
-            here = {**data, **REQUEST} if page.stem == "retraining-requested" else data
+            here = {**data, **BESIDES.get(page.stem, {})}
             for key in path.split("."):
                 assert key in here, f"{page.name}: data.{path}"
                 here = here[key]
