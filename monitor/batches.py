@@ -70,14 +70,21 @@ class Rejections:
 
 def refusal(index: int, id: str, field: str, value: object, reason: str, remedy: str) -> Rejection:  # noqa: A002 - the name it has on the wire
     """A `Rejection` whose texts are cut and safe to print on one line."""
-    return Rejection(index, cut(id), cut(field), cut(value), reason, remedy)
+    return Rejection(index, cut(id), cut(field), cut(value), _line(reason), _line(remedy))
 
 
 def cut(value: object) -> str:
     """A value as text of at most 80 characters, without line breaks or control characters."""
     text = "" if value is None else str(value)
     shown = text[:SHOWN_CHARACTERS] + ("…" if len(text) > SHOWN_CHARACTERS else "")
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown)
+    return _line(shown)
+
+
+def _line(text: str) -> str:
+    """The text with what is not printable written out; a remedy may quote a name that was sent."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def first_warnings(warnings: Iterable[str]) -> tuple[str, ...]:

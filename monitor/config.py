@@ -265,7 +265,7 @@ def load_config(path: str | Path | None) -> Config:
     if file.is_file():
         try:
             raw = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
             msg = f"{file}: not valid TOML: {error}"
             raise InputError(msg) from error
     elif path is not None:

@@ -331,7 +331,13 @@ def decode_arrow_events(
 
 
 def _shown(column: pa.ChunkedArray) -> Callable[[int], object]:
-    return lambda row: column[row].as_py()
+    def shown(row: int) -> object:
+        try:
+            return column[row].as_py()
+        except (OverflowError, ValueError):  # the column can hold what a datetime cannot
+            return "a time outside the years 1 to 9999"
+
+    return shown
 
 
 def decode_arrow_labels(

@@ -126,7 +126,10 @@ def decode_body(
         rows = _decode_whole(body, row_type, lines=lines, strict=False)
         if rows is None:
             return _decode_one_by_one(body, row_type, limits, rejections, lines=lines)
-        extra = _extra_members(body, row_type, limits, lines=lines)
+        try:
+            extra = _extra_members(body, row_type, limits, lines=lines)
+        except _DECODE_ERRORS:  # a name that nobody asked for and that is no text
+            return _decode_one_by_one(body, row_type, limits, rejections, lines=lines)
     _bound_rows(len(rows), limits)
     return Rows(rows, np.arange(len(rows), dtype=np.int64), extra)
 
@@ -192,10 +195,16 @@ def _decode_one_by_one(
 
 
 def _note_extra(parsed: dict[str, Any], row_type: RowType, extra: dict[str, None]) -> None:
-    extra.update(dict.fromkeys(key for key in parsed if key not in row_type.fields))
+    extra.update(dict.fromkeys(_text(key) for key in parsed if key not in row_type.fields))
     features = parsed.get("features")
     if row_type.feature_type is not None and isinstance(features, dict):
-        extra.update(dict.fromkeys(key for key in features if key not in row_type.features))
+        names = (_text(key) for key in features if key not in row_type.features)
+        extra.update(dict.fromkeys(names))
+
+
+def _text(name: str) -> str:
+    """A name that a reply can hold, whatever bytes it came as."""
+    return name.encode("utf-8", "replace").decode()
 
 
 _RAW_MEMBERS: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(

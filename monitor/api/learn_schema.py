@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,6 +12,9 @@ from detectors.records import ColumnSpec, Kind, Schema, Task
 from monitor.api.row_types import EVENT_FIELDS
 
 LEARN_ROWS = 1_000
+LONGEST_NAME = 200
+# Names that databases, logs or replies cannot hold; from whoever sends the first events.
+_NO_NAME = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -51,8 +55,7 @@ def learn_arrow_schema(
     for field in table.schema:
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
         if field.name == "embedding":
-            sizes = table.column("embedding").combine_chunks().drop_null()
-            dimension = len(sizes[0]) if len(sizes) else 0
+            dimension = _dimension(table, kind)
         elif field.name in EVENT_FIELDS:
             continue
         elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
@@ -60,6 +63,15 @@ def learn_arrow_schema(
         elif pa.types.is_boolean(kind) or _is_text(kind):
             columns.append(ColumnSpec(field.name, Kind.CATEGORICAL))
     return _schema(tuple(columns), set(table.column_names), dimension, task, slices)
+
+
+def _dimension(table: pa.Table, kind: pa.DataType) -> int:
+    """The length of the first embedding; 0 where the column, or its name, holds none."""
+    listed = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    if not any(is_kind(kind) for is_kind in listed) or table.column_names.count("embedding") > 1:
+        return 0
+    sizes = table.column("embedding").combine_chunks().drop_null()
+    return len(sizes[0]) if len(sizes) else 0
 
 
 def _schema(
@@ -72,9 +84,13 @@ def _schema(
     has_score = "score" in seen or (task is Task.REGRESSION and "prediction" in seen)
     return Schema(
         task=task,
-        columns=columns,
+        columns=tuple(column for column in columns if _is_name(column.name)),
         slices=slices,
         has_score=has_score,
         has_baseline="baseline_score" in seen,
         embedding_dim=dimension,
     )
+
+
+def _is_name(text: str) -> bool:
+    return 0 < len(text) <= LONGEST_NAME and not _NO_NAME.search(text)
