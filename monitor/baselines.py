@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from detectors.records import (
     BaselinePlan,
@@ -29,6 +29,9 @@ from detectors.transfer.standing import (
 )
 from storage.baselines import Baseline
 
+if TYPE_CHECKING:
+    from monitor.pipeline import RowSource
+
 
 class Scorer(Protocol):
     """Gives the rows of a cohort what the verdict reads, and says what the baseline is."""
@@ -44,7 +47,7 @@ class Scorer(Protocol):
         ...
 
     def cohort(
-        self, pieces: Iterable[Window], start_us: int, end_us: int
+        self, pieces: Iterable[Window], rows: RowSource, start_us: int, end_us: int
     ) -> Iterator[tuple[Window, int]]:
         """The rows of [start_us, end_us) made comparable, and how many were left out of it."""
         ...
@@ -69,12 +72,16 @@ class RecordedScorer:
         return ""
 
     def cohort(
-        self, pieces: Iterable[Window], start_us: int, end_us: int
+        self, pieces: Iterable[Window], rows: RowSource, start_us: int, end_us: int
     ) -> Iterator[tuple[Window, int]]:
-        """Rows the baseline was trained on lose its score; other designs make their contrast."""
+        """Each piece by itself: recorded scores need no other rows."""
         for piece in pieces:
-            fair, left_out = without_leaks(piece, self.versions)
-            yield with_contrast(fair, self.plan, task=self.task, centre=self.centre), left_out
+            yield self.comparable(piece)
+
+    def comparable(self, window: Window) -> tuple[Window, int]:
+        """Rows the baseline was trained on lose its score; other designs make their contrast."""
+        fair, left_out = without_leaks(window, self.versions)
+        return with_contrast(fair, self.plan, task=self.task, centre=self.centre), left_out
 
 
 def planned_schema(schema: Schema, plan: BaselinePlan) -> Schema:

@@ -219,7 +219,7 @@ def _close(
         start_us, end_us = clock.next_us, clock.next_us + base_us
         pieces = rows.rows(start_us, end_us, labels_by_us=instant_us if name == "label" else None)
         if name == "label":
-            pieces = _comparable(progress, pieces, start_us, end_us)
+            pieces = _comparable(progress, pieces, rows, start_us, end_us)
         summary = _summary(watch, name, pieces, start_us, end_us)
         summaries.append((name, summary))
         clock.next_us = end_us
@@ -242,13 +242,13 @@ def _close(
 
 
 def _comparable(
-    progress: Progress, pieces: Iterator[Window], start_us: int, end_us: int
+    progress: Progress, pieces: Iterator[Window], rows: RowSource, start_us: int, end_us: int
 ) -> Iterator[Window]:
     """A cohort's rows with what the transfer verdict compares; counts those left out of it."""
     if progress.scorer is None:
         yield from pieces
         return
-    for piece, left_out in progress.scorer.cohort(pieces, start_us, end_us):
+    for piece, left_out in progress.scorer.cohort(pieces, rows, start_us, end_us):
         progress.left_out += left_out
         yield piece
 

@@ -34,7 +34,7 @@ from detectors.transfer.erosion import Erosion, erosion_of
 from detectors.transfer.gate import Gate, onboarding_gate
 from detectors.transfer.pooling import pool_for_display
 from detectors.transfer.standing import BaselineFacts, standing_of
-from monitor.baselines import RecordedScorer, planned_schema
+from monitor.baselines import planned_schema
 from monitor.durations import duration_words
 from monitor.errors import InputError
 from monitor.injecting import Placed, inject
@@ -45,8 +45,9 @@ from monitor.pipeline import evaluate, open_progress
 from monitor.progress import Progress
 from monitor.reports.forms import finding_json, finite, iso, verdict_json
 from monitor.reports.transfer import gate_json, transfer_details
+from monitor.scorers import open_scorer
 from monitor.tables import Table, split_domains
-from monitor.watch import Watch, mean_loss, onboarding_level, open_watch
+from monitor.watch import Watch, onboarding_level, open_watch
 
 SCHEMA_NAME = "kedge.replay/1"
 FEWEST_REFERENCE_ROWS = 20
@@ -277,8 +278,7 @@ def replay_domain(
         own_reference=reference is not None,
     )
     progress = open_progress(watch, reference)
-    centre = mean_loss(watch.reference, schema)
-    progress.scorer = RecordedScorer(settings.baseline, schema.task, centre)
+    progress.scorer = open_scorer(watch, reference)
     source, ledger = FileRows(rows), Ledger()
     findings: list[Finding] = []
     ticks = 0

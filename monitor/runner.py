@@ -32,7 +32,7 @@ from detectors.records import (
     to_datetime,
 )
 from detectors.summary import TickSummary
-from monitor.baselines import RecordedScorer, Scorer, facts_of, planned_schema
+from monitor.baselines import Scorer, facts_of, planned_schema
 from monitor.clock import Clock
 from monitor.dispatch import post
 from monitor.judgement import Ledger, Step, judge, standing_verdict
@@ -40,10 +40,11 @@ from monitor.named import run_lengths
 from monitor.pipeline import ClockName, RowSource, add_cohort, evaluate, open_progress
 from monitor.progress import Progress
 from monitor.reports.forms import verdict_json
+from monitor.scorers import mark_saved, open_scorer, save_scorer
 from monitor.stored_rows import CACHED_ROWS, ModelRows, StoredRows
 from monitor.translated_rows import in_source_terms
-from monitor.watch import Watch, mean_loss, open_watch
-from storage.baselines import baselines_of
+from monitor.watch import Watch, open_watch
+from storage.baselines import baselines_of, load_state
 from storage.checkpoints import load_checkpoint, save_checkpoint
 from storage.deployments import (
     DeploymentState,
@@ -237,7 +238,7 @@ class Runner:
         watch, reference = opened
         with self.database.read() as session:
             stored = load_checkpoint(session, deployment)
-        scorer = self._scorer(watch)
+        scorer = self._scorer(watch, reference)
         if stored is None:
             progress = open_progress(watch, reference)
             progress.scorer = scorer
@@ -247,15 +248,16 @@ class Runner:
             progress.scorer = scorer
             progress.cohort_days = self._cohort_days(watch, progress)
             return _Loaded(watch, progress, stored.epoch)
+        scorer = self._scorer(watch, reference, afresh=True)
         progress = self._rebuild(watch, reference, stored.evaluated_until_us, scorer)
         return _Loaded(watch, progress, stored.epoch)
 
-    def _scorer(self, watch: Watch) -> Scorer:
-        """What makes this deployment's cohorts comparable."""
+    def _scorer(self, watch: Watch, reference: Window | None, *, afresh: bool = False) -> Scorer:
+        """What makes this deployment's cohorts comparable, as it was saved or `afresh`."""
         with self.database.read() as session:
             versions = facts_of(baselines_of(session, watch.deployment))
-        centre = mean_loss(watch.reference, watch.schema)
-        return RecordedScorer(watch.settings.baseline, watch.schema.task, centre, versions)
+            stored = None if afresh else load_state(session, watch.deployment, watch.fingerprint)
+        return open_scorer(watch, reference, versions=versions, stored=stored)
 
     def _open_watch(
         self, deployment: Deployment, state: DeploymentState, watermark_us: int
@@ -380,6 +382,7 @@ class Runner:
                 now=now,
             )
             save_summaries(session, deployment, _summaries(watch, steps))
+            save_scorer(session, watch, progress.scorer, now)
             save_findings(session, deployment, [f for step in steps for f in step.findings])
             save_incidents(session, changed)
             for step in steps:
@@ -399,6 +402,7 @@ class Runner:
                 status=status,
             )
         held.epoch = epoch
+        mark_saved(progress.scorer)
         findings = sum(len(step.findings) for step in steps)
         log.info(
             "deployment.checked",

@@ -72,11 +72,13 @@ def add_baseline(
     curve: Sequence[Sequence[float]] = (),
     fine_tuning: Sequence[Sequence[float]] = (),
     note: str = "",
+    announce: bool = True,
 ) -> Baseline:
     """Put the next version of a domain's baseline on record.
 
     UnknownModelError if the model is not registered; ValueError for a record that cannot be: a
-    window that ends before it begins, no rows, points of the wrong width or without end.
+    window that ends before it begins, no rows, points of the wrong width or without end. Other
+    processes hear of it unless `announce` is false: a baseline that the check itself trains.
     """
     _refuse(rows, since_us, until_us, curve, fine_tuning)
     lock_model(session, model)
@@ -97,7 +99,8 @@ def add_baseline(
         created_at=now,
     )
     session.add(row)
-    note_changes(session, [REFERENCES])
+    if announce:
+        note_changes(session, [REFERENCES])
     session.flush()
     return _baseline(row)
 

@@ -14,7 +14,7 @@ AGAINST = {
     Design.SHADOW: "the from-scratch baseline",
     Design.AB: "the baseline's arm",
     Design.INTERLEAVED: "the baseline",
-    Design.TRAINED: "the baseline Kedge trains",
+    Design.TRAINED: "the self-trained baseline",
     Design.NONE: "the baseline",
 }
 

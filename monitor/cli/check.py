@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from detectors.records import Settings
+from detectors.records import Design, Settings
 from monitor.cli.options import role_options, settings_options
 from monitor.errors import UsageError
 from monitor.roles import Roles
@@ -62,6 +62,9 @@ def check(
     from monitor.reports.view import absent_words
     from monitor.tables import read_table
 
+    if settings.baseline.design is Design.TRAINED:
+        msg = "--baseline trained learns as time goes on: use `kedge replay`, or the daemon"
+        raise UsageError(msg)
     form = output or _form_of(out)
     reference_table = read_table(reference, roles)
     current_table = read_table(current, roles, like=reference_table)

@@ -104,7 +104,7 @@ def live_report(
         if watch.schema.has_baseline and role_source:
             source = load_reference_rows(session, role_source[-1].id, max_rows=SOURCE_ROWS)
     scorer = RecordedScorer(plan, watch.schema.task, mean_loss(reference, watch.schema), versions)
-    current, _ = next(scorer.cohort([current], since_us, until_us))
+    current, _ = scorer.comparable(current)
     status = state.status or {}
     left_out = int(status.get("left_out", 0))
     verdict = current_verdict(watch, cohorts, ended=False, scorer=scorer, left_out=left_out)
