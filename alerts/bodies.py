@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from alerts.plain import name, plain
-from alerts.records import Incident, MessageType, RetrainingRequest
+from alerts.records import Incident, IncidentKind, MessageType, RetrainingRequest
 from alerts.runbooks import runbook_link
 from detectors.records import Action, Deployment
 
@@ -121,10 +121,18 @@ def iso(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+_SERVICE_PAGES: Mapping[IncidentKind, str] = {
+    IncidentKind.SOURCE_QUIET: MessageType.SOURCE_QUIET.value,
+    IncidentKind.NO_LABELS: MessageType.LABELS_MISSING.value,
+    IncidentKind.TOO_LITTLE_DATA: MessageType.TOO_LITTLE_DATA.value,
+}
+
+
 def _page(kind: MessageType, incident: Incident) -> str:
     """What the runbook page is about: the cause; where a person's eyes are asked for, that."""
-    review = kind is MessageType.MAPPING_REVIEW_REQUESTED
-    return kind.value if review else incident.what
+    if kind is MessageType.MAPPING_REVIEW_REQUESTED:
+        return kind.value
+    return _SERVICE_PAGES.get(incident.kind, incident.what)
 
 
 def _identity(cause_id: str, deployment: Deployment) -> dict[str, str]:

@@ -61,6 +61,9 @@ class MessageType(StrEnum):
     RESOLVED = "incident.resolved"
     RETRAINING_REQUESTED = "retraining.requested"
     MAPPING_REVIEW_REQUESTED = "mapping.review_requested"
+    SOURCE_QUIET = "source.quiet"
+    LABELS_MISSING = "labels.missing"
+    TOO_LITTLE_DATA = "rows.too_few"
     TEST = "channel.test"
 
     @property
@@ -283,6 +286,11 @@ def message_id(cause_id: str, kind: MessageType, sequence: int) -> str:
 def notice_id(cause_id: str, what: str, because: str) -> str:
     """The webhook-id of a message that the wall clock or a person brought about."""
     return _digest("msg", cause_id, "notice", what, because)
+
+
+def service_incident_id(deployment: Deployment, kind: IncidentKind, opened_at: datetime) -> str:
+    """The id of an alert about what arrives; wall clock, so no replay makes it."""
+    return _digest("inc", kind.value, deployment.model, deployment.domain, to_us(opened_at))
 
 
 def group_id(model: str, members: Sequence[str]) -> str:

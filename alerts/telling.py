@@ -19,6 +19,9 @@ KINDS: Mapping[MessageType, str] = {
     MessageType.RESOLVED: "resolved",
     MessageType.RETRAINING_REQUESTED: "retraining requested",
     MessageType.MAPPING_REVIEW_REQUESTED: "mapping review requested",
+    MessageType.SOURCE_QUIET: "source went quiet",
+    MessageType.LABELS_MISSING: "no labels arriving",
+    MessageType.TOO_LITTLE_DATA: "too little data",
     MessageType.TEST: "test",
 }
 """What happened, in a word or two; a type that is not here is shown as it is called."""
@@ -29,6 +32,9 @@ INCIDENT_TYPES = frozenset(
         MessageType.UPDATED,
         MessageType.ACKNOWLEDGED,
         MessageType.RESOLVED,
+        MessageType.SOURCE_QUIET,
+        MessageType.LABELS_MISSING,
+        MessageType.TOO_LITTLE_DATA,
     }
 )
 """Messages that say where an incident stands; the newest of them is all that matters."""

@@ -97,6 +97,9 @@ class ModelConfig(Section):
     source_domain: str | None = None
     sampling: float = Field(1.0, gt=0, le=1)
     slice_floor: int = Field(0, ge=0)
+    quiet_after: NonNegativeUs | None = None
+    labels_after: NonNegativeUs | None = None
+    few_rows: int = Field(50, ge=0)
     detectors: tuple[DetectorConfig, ...] = ()
     baseline: BaselineConfig = BaselineConfig()
 

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from alerts.arrival import ArrivalSettings
 from alerts.quiet import QuietHours
 from alerts.records import Message, MessageType, Severity
 from alerts.routing import Escalation, Route, RoutingTable, explain
@@ -18,7 +19,7 @@ from monitor.errors import UsageError, did_you_mean
 from monitor.sections import DurationUs, Section
 
 if TYPE_CHECKING:
-    from monitor.config import Config
+    from monitor.config import Config, ModelConfig
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -158,6 +159,15 @@ def alerts_of(config: Config) -> AlertSettings:
         reminder=timedelta(microseconds=config.incidents.reminder),
         ticket_reminder=timedelta(microseconds=config.incidents.ticket_reminder),
     )
+
+
+def arrivals_of(model: ModelConfig) -> ArrivalSettings:
+    """When a model's rows and labels are missed."""
+    quiet, labels = (
+        None if us is None else timedelta(microseconds=us)
+        for us in (model.quiet_after, model.labels_after)
+    )
+    return ArrivalSettings(quiet, labels, model.few_rows)
 
 
 def explain_route(

@@ -24,7 +24,13 @@ from storage.engine import Database
 from storage.outbox import channels_due, standing
 
 THREADS = 8
-STANDING = (MessageType.OPENED, MessageType.UPDATED)
+STANDING = (
+    MessageType.OPENED,
+    MessageType.UPDATED,
+    MessageType.SOURCE_QUIET,
+    MessageType.LABELS_MISSING,
+    MessageType.TOO_LITTLE_DATA,
+)
 
 log = structlog.get_logger(__name__)
 

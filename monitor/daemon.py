@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -25,10 +25,11 @@ from alerts.notifiers import build
 from alerts.routing import RoutingTable
 from detectors.records import Deployment, Settings
 from monitor.addresses import parse_networks
+from monitor.arrivals import look_at_arrivals
 from monitor.clock import Clock
 from monitor.config import Config, ModelConfig, SourceConfig
 from monitor.config_channels import notifier_options, pace_of
-from monitor.config_oncall import alerts_of, routing_of
+from monitor.config_oncall import alerts_of, arrivals_of, routing_of
 from monitor.couriers import Couriers
 from monitor.delivery import Channel, Channels
 from monitor.desk import tend
@@ -69,6 +70,8 @@ log = structlog.get_logger()
 UNSENT_TOO_OLD = timedelta(minutes=15)
 RETENTION_EVERY_S = 3_600
 DESK_EVERY_S = 5
+ARRIVALS_EVERY_S = 300
+LOOK = timedelta(seconds=ARRIVALS_EVERY_S)
 CHECK_TRIES = 3
 KEPT_HISTORY = timedelta(days=400)
 STUCK_AFTER_S = 300.0
@@ -102,6 +105,8 @@ class Service:
     _checking: threading.Lock = field(default_factory=threading.Lock)
     _reading: threading.Lock = field(default_factory=threading.Lock)
     _dirty: set[str] = field(default_factory=set)
+    _looked: datetime | None = None
+    _up_since: datetime | None = None
     _stopping: threading.Event = field(default_factory=threading.Event)
     _noticed: Noticed = field(init=False)
     _epochs: dict[str, int] = field(default_factory=dict)
@@ -161,6 +166,7 @@ class Service:
             self._every(service.check_every / 1e6, self.check_due, "check", by_all=True)
             self._every(service.deliver_every / 1e6, self.couriers.tick, "deliver", by_all=True)
             self._every(DESK_EVERY_S, self.tend, "desk")
+            self._every(ARRIVALS_EVERY_S, self.look_at_arrivals, "arrivals")
             self._every(RETENTION_EVERY_S, self.keep_house, "retention")
             for source in self.config.sources:
                 self._every(source.every / 1e6, self._puller(source), f"pull {source.name}")
@@ -312,6 +318,26 @@ class Service:
         tended = tend(self.database, self.routing(), alerts_of(self.config), self.clock.now())
         if any(tended.counts.values()):
             log.info("desk.tended", **tended.counts)
+
+    def look_at_arrivals(self) -> None:
+        """Say what has stopped to come. Time in which this process was away does not count."""
+        now = self.clock.now()
+        if self._looked is None or not timedelta(0) <= now - self._looked <= 3 * LOOK:
+            self._up_since = now
+        self._looked = now
+        assert self._up_since is not None
+        config = self.config
+        with self.database.read() as session:
+            models = list_models(session)
+        look_at_arrivals(
+            self.database,
+            models,
+            lambda model: arrivals_of(config.models.get(model, ModelConfig())),
+            self.routing(),
+            alerts_of(config),
+            now=now,
+            up_since=self._up_since,
+        )
 
     def keep_house(self) -> None:
         """Make partitions ahead and delete rows older than the retention period."""

@@ -84,6 +84,17 @@ class DeploymentRow(Base):
     status: Mapped[Any] = mapped_column(Json, default=dict)
 
 
+class ArrivalRow(Base):
+    """How long a deployment has let us wait: the longest pause of each of the last days."""
+
+    __tablename__ = "arrivals"
+
+    model: Mapped[str] = mapped_column(primary_key=True)
+    domain: Mapped[str] = mapped_column(primary_key=True)
+    last_at: Mapped[datetime]
+    days: Mapped[Any] = mapped_column(Json)
+
+
 class SegmentRow(Base):
     """One accepted batch of events. `on_time_since_us` leaves late rows out; None: all late.
 

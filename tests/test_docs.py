@@ -212,7 +212,16 @@ def test_every_commented_setting_of_the_example_would_be_accepted() -> None:
     assert config.service == ServiceConfig()
     assert config.incidents == IncidentsConfig()
     said, default = config.models["delays"], ModelConfig()
-    optional = {"label_delay", "review", "holidays", "slices", "source_domain", "detectors"}
+    optional = {
+        "label_delay",
+        "review",
+        "holidays",
+        "slices",
+        "source_domain",
+        "detectors",
+        "quiet_after",
+        "labels_after",
+    }
     assert said.baseline.model_copy(update={"kind": None}) == default.baseline
     optional |= {"baseline"}
     for key in set(ModelConfig.model_fields) - optional:

@@ -104,7 +104,8 @@ def test_fields_that_pages_name_are_there() -> None:
                 here = here[key]
         top = r"transfer|calibration|window|labels|budget|performance|columns|schema_checks"
         for section, key in re.findall(rf"`({top})(?:\[\])?\.([a-z_]+)`", text):
-            streams = {"transfer.difference", "calibration.in_the_large"}
+            # Streams and message types are written in the same way.
+            streams = {"transfer.difference", "calibration.in_the_large", *MessageType}
             known = f"`{section}" in report and re.search(rf"`{key}\b", report)
             assert known or f"{section}.{key}" in streams, f"{page.name}: {section}.{key}"
 
