@@ -19,6 +19,7 @@ from detectors.records import (
     Finding,
     MappingProposal,
     Mode,
+    StreamSpec,
     Tier,
     TransferState,
     TransferVerdict,
@@ -36,7 +37,7 @@ from monitor.mapping_review import STREAM as MAPPING_STREAM
 from monitor.mapping_review import broken_mappings, mapping_is_kept, with_review
 from monitor.onset import from_onset_on
 from monitor.pipeline import Evaluation, RowSource
-from monitor.progress import Progress, index_of
+from monitor.progress import Progress, TickClock, index_of
 from monitor.suspects import suspect_findings
 from monitor.watch import DIAGNOSIS_ROWS, Watch, sample_rows
 
@@ -479,6 +480,10 @@ def _inside_margin(
 ) -> bool | None:
     """Whether every stream of an incident is back; None where none of them can be judged."""
     feature, label = index_of(watch.feature_specs), index_of(watch.label_specs)
+    beside: list[tuple[TickClock, dict[str, int], tuple[StreamSpec, ...]]] = []
+    if progress.label_watch is not None:
+        specs = progress.label_watch.specs
+        beside.append((progress.label_watch.clock, index_of(specs), specs))
     answers: list[bool] = []
     for stream in incident.streams:
         if stream.startswith("transfer.suspect"):
@@ -496,6 +501,7 @@ def _inside_margin(
         for clock, places, specs in (
             (progress.feature, feature, watch.feature_specs),
             (progress.label, label, watch.label_specs),
+            *beside,
         ):
             if stream in places:
                 seen = clock.recent_effect(places[stream])

@@ -31,6 +31,7 @@ from detectors.records import (
 from detectors.schema.ticks import learn_runs, tick_checks
 from detectors.streams import effect_words, statistics
 from detectors.summary import TickSummary, merge_summaries, summarise, summarise_labels
+from monitor.label_watch import open_label_watch, step_label_watch, watching, without_pages
 from monitor.named import open_named, step_named
 from monitor.progress import Progress, TickClock, reference_level
 from monitor.watch import Watch, ticks_of
@@ -78,6 +79,7 @@ def open_progress(watch: Watch, reference: Window | None) -> Progress:
         label=label,
         schema_memory=learn_runs(watch.profile, features),
         named=named | named_on_labels,
+        label_watch=open_label_watch(watch, reference, label.tick_us),
     )
 
 
@@ -220,6 +222,7 @@ def _close(
         pieces = rows.rows(start_us, end_us, labels_by_us=instant_us if name == "label" else None)
         if name == "label":
             pieces = _comparable(progress, pieces, rows, start_us, end_us)
+            pieces = watching(pieces, watch, progress.label_watch)
         summary = _summary(watch, name, pieces, start_us, end_us)
         summaries.append((name, summary))
         clock.next_us = end_us
@@ -300,6 +303,9 @@ def _step(watch: Watch, progress: Progress, name: ClockName, instant_us: int) ->
         finding_of(alarm, specs, watch, instant_us, seen=effect)
         for alarm, effect in zip(alarms, seen, strict=True)
     ]
+    if name == "label":
+        beside = step_label_watch(progress.label_watch, start_us, instant_us)
+        found = [*beside, *without_pages(progress.label_watch, found)]
     return [*found, *named]
 
 

@@ -15,6 +15,7 @@ from detectors.summary import TickSummary
 
 if TYPE_CHECKING:
     from monitor.baselines import Scorer
+    from monitor.label_watch import LabelWatch
 
 RECENT_US = 3 * DAY_US
 
@@ -102,6 +103,7 @@ class Progress:
     diagnosed_us: int | None = None
     verdict_told: list[str] = field(default_factory=list)
     broken_mappings: dict[str, int] = field(default_factory=dict)
+    label_watch: LabelWatch | None = None
     pages: int = 0
     tickets: int = 0
     left_out: int = 0
@@ -133,6 +135,9 @@ class Progress:
                 "diagnosed_us": self.diagnosed_us,
                 "verdict_told": self.verdict_told,
                 "broken_mappings": self.broken_mappings,
+                "label_watch": None
+                if self.label_watch is None
+                else [_pack(self.label_watch.clock), self.label_watch.extras()],
                 "pages": self.pages,
                 "tickets": self.tickets,
                 "left_out": self.left_out,
@@ -145,7 +150,12 @@ class Progress:
     @classmethod
     def from_bytes(cls, data: bytes) -> Progress:
         """Read back what `to_bytes` wrote."""
+        from monitor.label_watch import LabelWatch
+
         stored = msgspec.msgpack.decode(data)
+        beside = stored.get("label_watch")
+        if beside is not None:
+            stored["label_watch"] = LabelWatch.restored(_unpack(beside[0]), beside[1])
         return cls(
             **{**stored, "feature": _unpack(stored["feature"]), "label": _unpack(stored["label"])}
         )
