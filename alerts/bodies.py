@@ -72,8 +72,9 @@ def request_body(
         "headline": plain(headline),
         "severity": incident.severity.value,
         "incident": incident.id,
-        "diagnosis": {"mode": request.mode.value, "confidence": round(incident.confidence, 3)},
+        "diagnosis": _cause(request),
         "action": _action(request.action),
+        "test": _test(request.action),
         "reason": plain(request.reason),
         "evidence": [plain(sentence) for sentence in incident.evidence[:EVIDENCE]],
         "window": {"since": iso(request.since), "until": iso(request.until), "rows": request.rows},
@@ -85,6 +86,53 @@ def request_body(
     }
     kind = MessageType.RETRAINING_REQUESTED
     return fit({"type": kind.value, "timestamp": iso(request.requested_at), "data": data})
+
+
+def step_body(
+    kind: MessageType, request: RetrainingRequest, *, now: datetime, public_url: str
+) -> dict[str, Any]:
+    """The body of what became of a request: approved, verified or refuted."""
+    place = f"{name(request.deployment.model)}/{name(request.deployment.domain)}"
+    what = f"{plain(request.action.kind)} ({plain(request.action.scope)})"
+    ended = f" — {plain(request.outcome)}" if request.outcome else ""
+    data: dict[str, Any] = {
+        **_identity(request.id, request.deployment),
+        "headline": plain(f"{place}: {what} {kind.value.partition('.')[2]}{ended}"),
+        "severity": request.severity.value,
+        "incident": request.incident_id,
+        "status": request.status.value,
+        "diagnosis": _cause(request),
+        "action": _action(request.action),
+        "reason": plain(request.reason),
+        "evidence": [plain(sentence) for sentence in request.evidence[:EVIDENCE]],
+        "window": {"since": iso(request.since), "until": iso(request.until), "rows": request.rows},
+        "test": _test(request.action),
+        "approved_by": name(request.decided_by) or None,
+        "version": name(request.version) or None,
+        "served_since": None if request.served_since is None else iso(request.served_since),
+        "outcome": plain(request.outcome) or None,
+        "links": {
+            "request": f"{public_url.rstrip('/')}/v1/retraining-requests/{request.id}",
+            **links(request.deployment, request.incident_id, public_url),
+            "runbook": runbook_link(kind, public_url),
+        },
+    }
+    return fit({"type": kind.value, "timestamp": iso(now), "data": data})
+
+
+def _cause(request: RetrainingRequest) -> dict[str, Any]:
+    return {
+        "mode": request.mode.value,
+        "confidence": round(request.confidence, 3),
+        "runner_up": request.runner_up.value if request.runner_up else None,
+    }
+
+
+def _test(action: Action) -> dict[str, Any] | None:
+    """The stream that will show whether it worked, and by when; None where none can."""
+    if not action.stream:
+        return None
+    return {"stream": name(action.stream), "within_days": action.within_days}
 
 
 def fit(body: dict[str, Any]) -> dict[str, Any]:
@@ -145,5 +193,6 @@ def _action(action: Action) -> dict[str, Any]:
         "scope": plain(action.scope),
         "cadence": plain(action.cadence),
         "falsified_by": plain(action.falsified_by),
+        "layer": plain(action.layer) or None,
         "retraining": action.retraining,
     }

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from alerts.inhibition import inhibited_by
 from alerts.plain import plain
-from alerts.records import Incident, Message, MessageType
+from alerts.records import Incident, Message
 from alerts.silences import Silence, silenced_by
 
 
@@ -53,7 +53,7 @@ def why_held(
     was told of a problem is told who has it and when it ends, whatever holds by then. A retraining
     request is for machines, wakes nobody, and has approval of its own: it is never held.
     """
-    if message.type is MessageType.RETRAINING_REQUESTED:
+    if message.type.about_training:
         return None
     if message.type.follows and told:
         return None

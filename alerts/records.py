@@ -60,6 +60,9 @@ class MessageType(StrEnum):
     ACKNOWLEDGED = "incident.acknowledged"
     RESOLVED = "incident.resolved"
     RETRAINING_REQUESTED = "retraining.requested"
+    RETRAINING_APPROVED = "retraining.approved"
+    RETRAINING_VERIFIED = "retraining.verified"
+    RETRAINING_REFUTED = "retraining.refuted"
     MAPPING_REVIEW_REQUESTED = "mapping.review_requested"
     SOURCE_QUIET = "source.quiet"
     LABELS_MISSING = "labels.missing"
@@ -76,18 +79,35 @@ class MessageType(StrEnum):
         """Whether it only means something to those who were told of the problem before."""
         return self.closes or self is MessageType.ACKNOWLEDGED
 
+    @property
+    def about_training(self) -> bool:
+        """Whether it is about a retraining request rather than an incident."""
+        return self.value.startswith("retraining.")
+
 
 class RequestStatus(StrEnum):
-    """Where a retraining request stands; the first two are open."""
+    """Where a retraining request stands; the first three are open, the last two the end.
+
+    Completed means that the result is served and its test runs: the named stream decides within
+    the named time whether the request was right.
+    """
 
     REQUESTED = "requested"
     APPROVED = "approved"
+    RUNNING = "running"
     REJECTED = "rejected"
     COMPLETED = "completed"
+    VERIFIED = "verified"
+    REFUTED = "refuted"
 
     @property
     def is_open(self) -> bool:
-        return self in {RequestStatus.REQUESTED, RequestStatus.APPROVED}
+        return self in {RequestStatus.REQUESTED, RequestStatus.APPROVED, RequestStatus.RUNNING}
+
+    @property
+    def is_served(self) -> bool:
+        """Whether what was asked for has been done and serves."""
+        return self in {RequestStatus.COMPLETED, RequestStatus.VERIFIED, RequestStatus.REFUTED}
 
 
 class Outcome(StrEnum):
@@ -195,7 +215,10 @@ class RetrainingRequest:
     """One action on one scope, asked of people or machines, with the test that will judge it.
 
     `since` to `until` is the event-time window to train on and `rows` how many rows it holds,
-    None where not counted.
+    None where not counted. `harm` is how far the stream of the test was from its reference when
+    it was asked for. Once completed, `version` is what serves and `served_since` (event time)
+    from when on; `outcome` says in words how the test ended, at `judged_at`. `rebased_at` is
+    the event time at which the domain got a reference of rows since then.
     """
 
     id: str
@@ -211,6 +234,16 @@ class RetrainingRequest:
     status: RequestStatus = RequestStatus.REQUESTED
     decided_at: datetime | None = None
     decided_by: str = ""
+    confidence: float = 0.0
+    runner_up: Mode | None = None
+    evidence: tuple[str, ...] = ()
+    severity: Severity = Severity.HIGH
+    harm: float | None = None
+    version: str = ""
+    served_since: datetime | None = None
+    outcome: str = ""
+    judged_at: datetime | None = None
+    rebased_at: datetime | None = None
 
     @property
     def is_open(self) -> bool:

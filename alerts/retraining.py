@@ -6,18 +6,19 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from alerts import wording
-from alerts.bodies import request_body
+from alerts.bodies import EVIDENCE, request_body, step_body
 from alerts.records import (
     Decision,
     Incident,
     Message,
     MessageType,
     Reason,
+    RequestStatus,
     RetrainingRequest,
     message_id,
     request_id,
 )
-from alerts.settings import AlertSettings
+from alerts.settings import AlertSettings, Scope
 from detectors.records import Mode, Tier
 
 UNSOUND_DATA = frozenset({Mode.PIPELINE_FAULT, Mode.SCHEMA_MISMATCH, Mode.LABEL_SEMANTICS})
@@ -45,6 +46,7 @@ def ask(
     if held is not None:
         return Decision(reasons=(held,))
     because = wording.candidates(incident.mode, incident.runner_up, incident.confidence)
+    at_once = settings.retraining.approve_at_once
     request = RetrainingRequest(
         id=request_id(incident.deployment, incident.action.kind, now),
         deployment=incident.deployment,
@@ -56,6 +58,12 @@ def ask(
         since=incident.onset,
         until=now,
         rows=rows,
+        status=RequestStatus.APPROVED if at_once else RequestStatus.REQUESTED,
+        decided_at=now if at_once else None,
+        confidence=incident.confidence,
+        runner_up=incident.runner_up,
+        evidence=incident.evidence[:EVIDENCE],
+        severity=incident.severity,
     )
     headline = wording.requested(incident.deployment, incident.action, because)
     message = Message(
@@ -68,8 +76,29 @@ def ask(
         body=request_body(request, incident, headline=headline, public_url=settings.public_url),
         created_at=now,
     )
+    messages = [message]
+    if at_once:
+        messages.append(
+            told(request, MessageType.RETRAINING_APPROVED, now=now, public_url=settings.public_url)
+        )
     reason = Reason("retraining requested", headline, incident.id)
-    return Decision((), (message,), (request,), (reason,))
+    return Decision((), tuple(messages), (request,), (reason,))
+
+
+def told(
+    request: RetrainingRequest, kind: MessageType, *, now: datetime, public_url: str
+) -> Message:
+    """The one message of this type about a request: approved, verified or refuted."""
+    return Message(
+        id=message_id(request.id, kind, 1),
+        type=kind,
+        deployment=request.deployment,
+        incident_id=request.incident_id,
+        tier=Tier.TICKET if kind is MessageType.RETRAINING_VERIFIED else Tier.PAGE,
+        severity=request.severity,
+        body=step_body(kind, request, now=now, public_url=public_url),
+        created_at=now,
+    )
 
 
 def _held(
@@ -102,10 +131,27 @@ def _held(
     waiting = [r for r in alike if r.is_open]
     if waiting:
         return held(f"request {waiting[0].id} for the same action is {waiting[0].status.value}")
+    scope = Scope.of(incident.action.scope)
+    cooldown = settings.retraining.cooldowns[scope]
     last = max((r.requested_at for r in alike), default=None)
-    if last is not None and now - last < settings.cooldown:
+    if last is not None and now - last < cooldown:
         return held(
             f"the last request for this action was {wording.length(now - last)} ago, "
-            f"the cooldown is {wording.length(settings.cooldown)}"
+            f"the cooldown is {wording.length(cooldown)}"
+        )
+    most, span = settings.retraining.budgets[scope]
+    spent = [
+        r
+        for r in requests
+        if Scope.of(r.action.scope) is scope
+        and r.status is not RequestStatus.REJECTED
+        and now - r.requested_at < span
+        and r.deployment.model == incident.deployment.model
+        and (scope is Scope.ALL or r.deployment == incident.deployment)
+    ]
+    if len(spent) >= most:
+        return held(
+            f"{len(spent)} requests of scope {scope.value} within {wording.length(span)}, "
+            f"the budget is {most}"
         )
     return None

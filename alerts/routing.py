@@ -76,13 +76,14 @@ class RoutingTable:
     """Routes in order, who hears of a tier that no route fits, and when channels are quiet.
 
     `group_wait` is how long a message about one of several domains waits for the others; zero
-    does not group.
+    does not group. `besides` names channels that hear of a type whatever the routes say.
     """
 
     routes: tuple[Route, ...] = ()
     default: Mapping[Tier, tuple[str, ...]] = field(default_factory=dict)
     quiet: Mapping[str, QuietHours] = field(default_factory=dict)
     group_wait: timedelta = timedelta(0)
+    besides: Mapping[MessageType, tuple[str, ...]] = field(default_factory=dict)
 
 
 def channels_for(
@@ -117,7 +118,8 @@ def destinations(message: Message, table: RoutingTable, now: datetime) -> tuple[
     default = table.default.get(message.tier, ())
     taken = fitting(message, table.routes)
     found = []
-    for channel in channels_for(message, table.routes, default):
+    routed = channels_for(message, table.routes, default)
+    for channel in dict.fromkeys((*routed, *table.besides.get(message.type, ()))):
         # A channel of two routes waits only if both do.
         by_route = [_waits(message, r.quiet, now) for r in taken if channel in r.channels]
         own = _waits(message, table.quiet.get(channel), now)

@@ -38,13 +38,17 @@ RETRY_AFTER_LIMIT = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back: a status, or an error in words. `permanent`: trying again cannot help."""
+    """What came back: a status, or an error in words. `permanent`: trying again cannot help.
+
+    `accepted`: the receiver has the message although the status is none of 2xx.
+    """
 
     status: int | None = None
     retry_after: str | None = None
     error: str = ""
     permanent: bool = False
     duration_ms: int = 0
+    accepted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,7 @@ def judge(
     if reply.permanent:
         return Judgement(Outcome.DEAD, plain(reply.error))
     status = reply.status
-    if status is not None and 200 <= status < 300:
+    if status is not None and (200 <= status < 300 or reply.accepted):
         return Judgement(Outcome.DELIVERED, _and(f"status {status}", reply.error))
     if status == 410:
         return Judgement(Outcome.DISABLED, "status 410: the receiver wants no more messages")

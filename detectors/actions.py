@@ -25,7 +25,14 @@ class _Row:
     falsified_by: str
     retraining: bool = False
     scope: str = THIS_DOMAIN
+    layer: str = ""
+    stream: str = ""
+    within_days: int = 0
 
+
+LOSS = "loss.mean"
+CALIBRATION = "calibration.in_the_large"
+TRANSFER = "transfer.difference"
 
 WRONG = "if not, the diagnosis was wrong"
 
@@ -42,6 +49,9 @@ _TABLE = {
         "loss.mean returns inside its margin within 7 days of re-fitting the head without "
         f"{{columns}}; {WRONG}",
         retraining=True,
+        layer="head",
+        stream=LOSS,
+        within_days=7,
     ),
     Mode.SCHEMA_MISMATCH: _Row(
         VERIFY,
@@ -55,6 +65,7 @@ _TABLE = {
         "the loss on the source probe returns inside its margin with the next version, fine-tuned "
         f"with fewer layers free or with replay; {WRONG}",
         retraining=True,
+        layer="head",
     ),
     Mode.EMBEDDING: _Row(
         REFIT_HEAD,
@@ -62,6 +73,9 @@ _TABLE = {
         "loss.mean returns inside its margin within 3 days of re-fitting the heads on the "
         f"embedding version now served, with versions pinned; {WRONG}",
         retraining=True,
+        layer="head",
+        stream=LOSS,
+        within_days=3,
         scope=ALL_DOMAINS,
     ),
     Mode.PRIOR_SHIFT: _Row(
@@ -70,6 +84,9 @@ _TABLE = {
         "calibration.in_the_large returns inside ±0.05 within 3 days of correcting the "
         f"label rate, with loss.mean inside its margin; {WRONG}",
         retraining=True,
+        layer="calibration",
+        stream=CALIBRATION,
+        within_days=3,
     ),
     Mode.LABEL_SEMANTICS: _Row(
         VERIFY,
@@ -82,6 +99,9 @@ _TABLE = {
         "days to weeks",
         f"loss.mean returns inside its margin within 7 days of serving the re-fitted head; {WRONG}",
         retraining=True,
+        layer="head",
+        stream=LOSS,
+        within_days=7,
     ),
     Mode.COVARIATE_SHIFT: _Row(
         REFIT_HEAD,
@@ -89,12 +109,18 @@ _TABLE = {
         "loss.mean falls back inside its margin within 7 days of re-fitting on rows weighted "
         f"towards the new inputs; {WRONG}",
         retraining=True,
+        layer="head",
+        stream=LOSS,
+        within_days=7,
     ),
     Mode.MISCALIBRATION: _Row(
         RECALIBRATE,
         "hours",
         f"calibration.in_the_large returns inside ±0.05 within 3 days of recalibrating; {WRONG}",
         retraining=True,
+        layer="calibration",
+        stream=CALIBRATION,
+        within_days=3,
     ),
     Mode.NEGATIVE_TRANSFER: _Row(
         SCRATCH,
@@ -102,6 +128,9 @@ _TABLE = {
         "loss.mean falls to the baseline's loss within 3 days of serving the baseline, and "
         f"transfer.difference turns to helps after the next fine-tuning; {WRONG}",
         retraining=True,
+        layer="all",
+        stream=TRANSFER,
+        within_days=3,
     ),
     Mode.BENIGN: _Row(
         NOTHING,
@@ -147,5 +176,12 @@ def action_for(
         row = replace(row, scope=f"slice {slice_name}")
     named = ", ".join(columns[:3]) or "the column"
     return Action(
-        row.kind, row.scope, row.cadence, row.falsified_by.format(columns=named), row.retraining
+        row.kind,
+        row.scope,
+        row.cadence,
+        row.falsified_by.format(columns=named),
+        row.retraining,
+        row.layer,
+        f"{row.stream}@{slice_name}" if row.stream and slice_name else row.stream,
+        row.within_days,
     )

@@ -514,13 +514,20 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """The one thing to do, at which scope and cadence, and what will show that it worked."""
+    """The one thing to do, at which scope and cadence, and what will show that it worked.
+
+    `layer` is what of the model is trained. `falsified_by` in figures: `stream` is back inside its
+    margin within `within_days` of serving the result; "" where no stream that is followed can say.
+    """
 
     kind: str
     scope: str
     cadence: str
     falsified_by: str
     retraining: bool = False
+    layer: str = ""
+    stream: str = ""
+    within_days: int = 0
 
 
 @dataclass(frozen=True, slots=True)

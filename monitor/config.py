@@ -24,6 +24,7 @@ from monitor.config_oncall import (
     RouteConfig,
     check_routes,
 )
+from monitor.config_retraining import RetrainingConfig, check_retraining
 from monitor.durations import parse_budget, parse_duration, parse_tick
 from monitor.errors import InputError, KedgeError, did_you_mean
 from monitor.sections import NAME, DurationUs, NonNegativeUs, Section
@@ -226,6 +227,7 @@ class Config(BaseSettings):
     sources: tuple[SourceConfig, ...] = ()
     routes: tuple[RouteConfig, ...] = ()
     incidents: IncidentsConfig = IncidentsConfig()
+    retraining: RetrainingConfig = RetrainingConfig()
 
     @classmethod
     def settings_customise_sources(
@@ -254,6 +256,7 @@ class Config(BaseSettings):
                 msg = f"source {source.name}: no model '{source.model}' in [models].{hint}"
                 raise ValueError(msg)
         check_routes(self)
+        check_retraining(self)
         return self
 
 
@@ -330,6 +333,8 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
                 section = RouteConfig
             case "incidents":
                 section = IncidentsConfig
+            case "retraining":
+                section = RetrainingConfig
         if "baseline" in location:
             section = BaselineConfig
         if "quiet_hours" in location:

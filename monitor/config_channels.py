@@ -41,6 +41,9 @@ TAKES: Mapping[str, frozenset[str]] = {
     "alertmanager": frozenset({"url", "username", "labels", "resend_every", *SECRETS}),
     "email": frozenset({"host", "port", "tls", "username", "sender", "to", *SECRETS}),
     "apprise": frozenset(SECRETS),
+    "github_dispatch": frozenset({"url", *SECRETS}),
+    "airflow": frozenset({"url", *SECRETS}),
+    "mlflow": frozenset({"url", "username", *SECRETS}),
     "console": frozenset(),
 }
 NEEDS: Mapping[str, tuple[str, ...]] = {
@@ -50,6 +53,9 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "alertmanager": ("url",),
     "email": ("host", "sender", "to"),
     "apprise": ("secret",),
+    "github_dispatch": ("url", "secret"),
+    "airflow": ("url", "secret"),
+    "mlflow": ("url",),
 }
 OTHERS = frozenset({"url", "options", *SECRETS})
 """What a kind from an installed package may have."""
@@ -61,6 +67,9 @@ HOLDS: Mapping[str, str] = {
     "alertmanager": "a bearer token, or the password of username",
     "email": "the password of username",
     "apprise": "one apprise URL",
+    "github_dispatch": "a token that may write contents",
+    "airflow": "a token of its API",
+    "mlflow": "a token, or the password of username",
 }
 
 

@@ -14,6 +14,7 @@ from alerts.records import Message, MessageType, Severity
 from alerts.routing import Escalation, Route, RoutingTable, explain
 from alerts.settings import AlertSettings
 from detectors.records import Deployment, Tier
+from monitor.config_retraining import MACHINES, told_besides
 from monitor.durations import parse_duration
 from monitor.errors import UsageError, did_you_mean
 from monitor.sections import DurationUs, Section
@@ -138,7 +139,9 @@ def routing_of(config: Config) -> RoutingTable:
     return RoutingTable(
         routes=tuple(route.route() for route in config.routes),
         default={
-            tier: tuple(c.name for c in config.channels if tier.value in c.tiers)
+            tier: tuple(
+                c.name for c in config.channels if tier.value in c.tiers and c.kind not in MACHINES
+            )
             for tier in (Tier.PAGE, Tier.TICKET)
         },
         quiet={
@@ -149,6 +152,7 @@ def routing_of(config: Config) -> RoutingTable:
         group_wait=timedelta(
             microseconds=config.incidents.group_wait if config.incidents.group else 0
         ),
+        besides=told_besides(config),
     )
 
 
@@ -158,6 +162,7 @@ def alerts_of(config: Config) -> AlertSettings:
         public_url=config.service.base_url,
         reminder=timedelta(microseconds=config.incidents.reminder),
         ticket_reminder=timedelta(microseconds=config.incidents.ticket_reminder),
+        retraining=config.retraining.settings(),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol, TextIO
 
@@ -254,7 +254,9 @@ def send_prepared(
         return Reply(status=200, error=prepared.why)
     if isinstance(prepared, Outgoing) and prepared.url == CONSOLE_URL:
         return _print(prepared, console)
-    return client.send(prepared, allowed=channel.allowed)
+    reply = client.send(prepared, allowed=channel.allowed)
+    there = isinstance(prepared, Outgoing) and reply.status in prepared.accepted
+    return replace(reply, accepted=True, error="it is there already") if there else reply
 
 
 def _where(error: Exception) -> str:

@@ -39,10 +39,19 @@ _NEXT = {
         RequestStatus.REJECTED,
         RequestStatus.COMPLETED,
     ),
-    RequestStatus.APPROVED: (RequestStatus.REJECTED, RequestStatus.COMPLETED),
+    RequestStatus.APPROVED: (
+        RequestStatus.RUNNING,
+        RequestStatus.REJECTED,
+        RequestStatus.COMPLETED,
+    ),
+    RequestStatus.RUNNING: (RequestStatus.REJECTED, RequestStatus.COMPLETED),
+    RequestStatus.COMPLETED: (RequestStatus.VERIFIED, RequestStatus.REFUTED),
     RequestStatus.REJECTED: (),
-    RequestStatus.COMPLETED: (),
+    RequestStatus.VERIFIED: (),
+    RequestStatus.REFUTED: (),
 }
+"""What a person or machine may do next. Completed is the end for them: evidence says the rest."""
+_BY_EVIDENCE = (RequestStatus.VERIFIED, RequestStatus.REFUTED)
 
 
 def add_request(session: Session, request: RetrainingRequest) -> bool:
@@ -71,28 +80,72 @@ def change_status(
     by: str,
     now: datetime,
     words: str = "",
+    version: str = "",
+    served_since: datetime | None = None,
 ) -> RetrainingRequest:
     """Take one step and return the request after it. The same step again changes nothing.
 
-    UnknownRequestError; RequestStateError for a step that its status does not allow.
+    UnknownRequestError; RequestStateError for a step that its status does not allow, for one that
+    somebody else was faster with, and for a completion that names another version than before.
     """
     query = select(RetrainingRow.record).where(RetrainingRow.id == request_id)
     request = _request(request_id, session.scalar(query.with_for_update()))
     if request.status is status:
+        if version and version != request.version:
+            msg = (
+                f"request {request_id} is {status.value} with version "
+                f"'{request.version or 'not named'}' and stays so; that is not '{version}'"
+            )
+            raise RequestStateError(msg)
         return request
-    allowed = _NEXT[request.status]
+    allowed = tuple(step for step in _NEXT[request.status] if step not in _BY_EVIDENCE)
     if status not in allowed:
         choices = ", ".join(choice.value for choice in allowed) or "nothing, it is closed"
         msg = f"request {request_id} is {request.status}, not to be {status}; it may be: {choices}"
         raise RequestStateError(msg)
-    changed = replace(request, status=status, decided_at=now, decided_by=by)
-    session.execute(
-        update(RetrainingRow)
-        .where(RetrainingRow.id == request_id)
-        .values(status=status.value, record=msgspec.json.encode(changed).decode())
+    changed = replace(
+        request,
+        status=status,
+        decided_at=now,
+        decided_by=by,
+        version=version or request.version,
+        served_since=served_since or request.served_since,
     )
+    if not _replaced(session, request.status, changed):
+        msg = f"request {request_id} was changed by somebody else at the same time; look again"
+        raise RequestStateError(msg)
     _note(session, request_id, RequestChange(now, status, by, words))
     return changed
+
+
+def save_judged(session: Session, request: RetrainingRequest) -> bool:
+    """Store how the test of a completed request ended, or that its domain was re-based.
+
+    False, and nothing changed, if it is not completed (any more), or already says the same.
+    """
+    query = select(RetrainingRow.record).where(RetrainingRow.id == request.id)
+    stored = _request(request.id, session.scalar(query.with_for_update()))
+    if not stored.status.is_served or stored == request:
+        return False
+    if not _replaced(session, stored.status, request):
+        return False
+    if stored.status is not request.status:
+        at = request.judged_at or request.requested_at
+        _note(session, request.id, RequestChange(at, request.status, words=request.outcome))
+    return True
+
+
+def _replaced(session: Session, before: RequestStatus, after: RetrainingRequest) -> bool:
+    """Write the record where the status is still what was read: how a race is lost."""
+    return (
+        rows_changed(
+            session,
+            update(RetrainingRow)
+            .where(RetrainingRow.id == after.id, RetrainingRow.status == before.value)
+            .values(status=after.status.value, record=msgspec.json.encode(after).decode()),
+        )
+        == 1
+    )
 
 
 def get_request(session: Session, request_id: str) -> RetrainingRequest:

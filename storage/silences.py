@@ -187,7 +187,7 @@ def withdraw_incident(session: Session, incident_id: str, now: datetime) -> tupl
     """
     waiting = select(MessageRow.id).where(
         MessageRow.incident_id == incident_id,
-        MessageRow.type != MessageType.RETRAINING_REQUESTED.value,
+        MessageRow.type.not_like("retraining.%"),
     )
     found = session.scalars(waiting).all()
     return tuple(message_id for message_id in found if withdraw(session, message_id, now))

@@ -25,6 +25,7 @@ from monitor.config import (
 )
 from monitor.config_baseline import BaselineConfig
 from monitor.config_oncall import IncidentsConfig, QuietHoursConfig, RouteConfig
+from monitor.config_retraining import RetrainingConfig
 from tests.sources import ROOT
 
 DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -39,6 +40,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "routes": RouteConfig,
     "quiet_hours": QuietHoursConfig,
     "incidents": IncidentsConfig,
+    "retraining": RetrainingConfig,
 }
 
 
@@ -201,6 +203,7 @@ def test_the_example_names_every_key_there_is_and_no_other() -> None:
     given |= set(keys_in("models", list(raw["models"].values())))
     given |= set(keys_in("channels", raw["channels"])) | set(keys_in("sources", raw["sources"]))
     given |= set(keys_in("routes", raw["routes"])) | set(keys_in("incidents", [raw["incidents"]]))
+    given |= set(keys_in("retraining", [raw["retraining"]]))
     known = {(name, key) for name, model in SECTIONS.items() for key in model.model_fields}
     assert given == known
     assert set(raw) == set(Config.model_fields)
@@ -235,6 +238,7 @@ def test_every_commented_setting_of_the_example_would_be_accepted() -> None:
         "alertmanager",
         "mail",
         "phone",
+        "trainer",
     }
     assert {source.kind for source in config.sources} == {"files", "sql"}
 

@@ -1,16 +1,18 @@
 """The pages people read at night are held against the program they speak of."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from alerts.mappings import next_versions, review_message
 from alerts.records import MessageType
 from alerts.runbooks import runbook_link, slug
 from detectors.actions import action_for
-from detectors.records import Mode
+from detectors.records import MappingEntry, MappingProposal, Mode
 from monitor.web.runbooks import runbooks
-from tests.alerts.build import Story, diagnosis
+from tests.alerts.build import OO, START, Story, diagnosis
 from tests.sources import ROOT
 
 FOLDER = ROOT / "docs" / "runbooks"
@@ -24,11 +26,31 @@ SECTIONS = [
     "Escalate",
     "Mistaken for",
 ]
-BESIDES: dict[str, dict[str, object]] = {
-    "retraining-requested": {"window": {}, "reason": ""},
-    "mapping-review-requested": {"mappings": [], "links": {"incident": "", "mapping": ""}},
-}
-"""What these messages have besides the fields of an incident."""
+
+
+def training_fields() -> dict[str, object]:
+    """What messages about retraining have, where an incident has other fields."""
+    from alerts.bodies import step_body
+
+    story = Story()
+    (request,) = story.see(0, diagnosis()).retraining
+    request = replace(request, action=replace(request.action, stream="loss.mean", within_days=7))
+    kind = MessageType.RETRAINING_VERIFIED
+    body = step_body(kind, request, now=request.requested_at, public_url="")
+    return dict(body["data"])
+
+
+def review_fields() -> dict[str, object]:
+    """What a mapping review has."""
+    proposal = MappingProposal(MappingEntry("x", scale=10.0), "seen")
+    versions = next_versions(OO, (), [proposal], at=START)
+    story = Story()
+    story.see(0, diagnosis(Mode.SCHEMA_MISMATCH))
+    return dict(review_message(versions, story.only, now=START, public_url="").body["data"])
+
+
+OWN_FIELDS = {"retraining": training_fields, "mapping": review_fields}
+"""Pages of messages that are not about an incident, by the first word of their names."""
 
 MEASURED = re.compile(r"`?[a-z]+\.[a-z_]+`?|±[\d.]+|\d+ days?")
 
@@ -98,7 +120,8 @@ def test_fields_that_pages_name_are_there() -> None:
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         for path in re.findall(r"`data\.([a-z_.]+)`", text):
-            here = {**data, **BESIDES.get(page.stem, {})}
+            own = OWN_FIELDS.get(page.stem.partition("-")[0])
+            here = data if own is None else {**data, **own()}
             for key in path.split("."):
                 assert key in here, f"{page.name}: data.{path}"
                 here = here[key]

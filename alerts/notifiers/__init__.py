@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 
+from alerts.notifiers.airflow import Airflow
 from alerts.notifiers.alertmanager import Alertmanager
 from alerts.notifiers.base import (
     CONSOLE_URL,
@@ -25,6 +26,8 @@ from alerts.notifiers.base import (
 )
 from alerts.notifiers.console import Console
 from alerts.notifiers.email import Email
+from alerts.notifiers.github_dispatch import GithubDispatch
+from alerts.notifiers.mlflow import Mlflow
 from alerts.notifiers.pagerduty import PagerDuty
 from alerts.notifiers.relay import Apprise
 from alerts.notifiers.slack import Slack
@@ -55,6 +58,9 @@ BUILT_IN: dict[str, Factory] = {
     "alertmanager": Alertmanager.from_options,
     "email": Email.from_options,
     "apprise": Apprise.from_options,
+    "github_dispatch": GithubDispatch.from_options,
+    "airflow": Airflow.from_options,
+    "mlflow": Mlflow.from_options,
     "console": Console.from_options,
 }
 

@@ -18,13 +18,15 @@ class Outgoing:
     """One request, ready to send: the exact bytes, and the headers that sign them.
 
     `url` may hold a secret (a token in its path), so it is kept out of `repr`; so is the body,
-    which holds the key of some services.
+    which holds the key of some services. `accepted` are statuses besides 2xx that mean the
+    receiver has it: "there is one of this id already".
     """
 
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     method: str = "POST"
+    accepted: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

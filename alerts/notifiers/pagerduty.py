@@ -36,7 +36,9 @@ ACTIONS: Mapping[MessageType, str] = {
 """What is not here triggers, which also updates what is open."""
 
 _KEY = re.compile(r"[0-9A-Za-z]{32}")
-_NOT_OURS = frozenset({MessageType.RETRAINING_REQUESTED, MessageType.MAPPING_REVIEW_REQUESTED})
+_NOT_OURS = frozenset(
+    {kind for kind in MessageType if kind.about_training} | {MessageType.MAPPING_REVIEW_REQUESTED}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from monitor.api.guard import Guard
 from monitor.api.health import health_router
 from monitor.api.mappings import mappings_router
 from monitor.api.query import query_router
+from monitor.api.retraining import retraining_router
 from monitor.api.silences import silences_router
 from monitor.api.tokens import tokens_router
 from monitor.api.work import work_router
@@ -56,6 +57,7 @@ def create_app(context: ApiContext, *, only_health: bool = False) -> FastAPI:
     app.include_router(query_router(context))
     app.include_router(baselines_router(context))
     app.include_router(work_router(context))
+    app.include_router(retraining_router(context))
     app.include_router(channels_router(context))
     app.include_router(silences_router(context))
     app.include_router(mappings_router(context))

@@ -114,6 +114,18 @@ def request_json(request: RetrainingRequest) -> dict[str, Any]:
         "rows": request.rows,
         "decided_at": moment(request.decided_at),
         "decided_by": request.decided_by or None,
+        "layer": request.action.layer or None,
+        "confidence": request.confidence,
+        "runner_up": None if request.runner_up is None else request.runner_up.value,
+        "evidence": list(request.evidence),
+        "test": None
+        if not request.action.stream
+        else {"stream": request.action.stream, "within_days": request.action.within_days},
+        "version": request.version or None,
+        "served_since": moment(request.served_since),
+        "outcome": request.outcome or None,
+        "judged_at": moment(request.judged_at),
+        "rebased_at": moment(request.rebased_at),
     }
 
 

@@ -302,6 +302,13 @@ class SilenceMade(SilenceShape):
     hushed: int
 
 
+class RecoveryTest(BaseModel):
+    """The stream that has to be back inside its margin, and how long it has."""
+
+    stream: str
+    within_days: int
+
+
 class RequestShape(BaseModel):
     """A retraining request."""
 
@@ -319,6 +326,16 @@ class RequestShape(BaseModel):
     rows: int | None
     decided_at: datetime | None
     decided_by: str | None
+    layer: str | None = Field(description="What of the model is trained")
+    confidence: float
+    runner_up: Mode | None
+    evidence: list[str]
+    test: RecoveryTest | None = Field(description="null: a person has to say whether it worked")
+    version: str | None
+    served_since: datetime | None = Field(description="Event time")
+    outcome: str | None
+    judged_at: datetime | None
+    rebased_at: datetime | None = Field(description="When a reference of rows since was made")
 
 
 class RequestStep(BaseModel):

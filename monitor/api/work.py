@@ -12,13 +12,12 @@ from fastapi import APIRouter, Path, Query, Request
 from alerts.closing import acknowledge, resolve_by_person
 from alerts.feedback import give_feedback
 from alerts.plain import name, plain
-from alerts.records import Decision, RequestStatus
+from alerts.records import Decision
 from monitor.api import shapes
 from monitor.api.access import needs, refuse_bound
 from monitor.api.author import author_of
 from monitor.api.context import ApiContext
 from monitor.api.errors import RequestRefusedError
-from monitor.api.forms import request_json
 from monitor.api.look_up import find_model, unknown
 from monitor.api.problems import CONFLICT, PROBLEMS
 from monitor.deeds import Do, carry_out
@@ -26,7 +25,6 @@ from monitor.reports.forms import incident_json
 from storage.groups import members_of
 from storage.incidents import UnknownIncidentError, get_incident, list_incidents
 from storage.outbox import get_message, replay_dead
-from storage.retraining import UnknownRequestError, change_status, list_requests
 from storage.tokens import Scope
 
 log = structlog.get_logger(__name__)
@@ -40,7 +38,6 @@ def work_router(context: ApiContext) -> APIRouter:
         prefix="/v1", responses={**PROBLEMS, **CONFLICT}, dependencies=[needs(Scope.OPERATE)]
     )
     _incidents(router, context)
-    _requests(router, context)
     _service(router, context)
     return router
 
@@ -128,44 +125,6 @@ def _with_note(decision: Decision, note: str) -> Decision:
     words = f"{last.words}: {plain(note)}" if last.words else plain(note)
     noted = replace(incident, history=(*earlier, replace(last, words=words)))
     return replace(decision, incidents=(noted,))
-
-
-def _requests(router: APIRouter, context: ApiContext) -> None:
-    def step(
-        request: Request, request_id: str, status: RequestStatus, deed: shapes.Deed
-    ) -> dict[str, Any]:
-        with context.database.write() as session:
-            try:
-                after = change_status(
-                    session,
-                    request_id,
-                    status,
-                    by=author_of(request, deed.by),
-                    now=context.clock.now(),
-                    words=plain(deed.note, 1_000),
-                )
-            except UnknownRequestError:
-                known = [other.id for other in list_requests(session, limit=500)]
-                raise unknown("retraining request", request_id, known) from None
-        log.info("request.changed", request=request_id, status=after.status.value)
-        return request_json(after)
-
-    path = "/retraining-requests/{request_id}"
-
-    @router.post(f"{path}/approve", response_model=shapes.RequestShape, tags=["retraining"])
-    def approve(request: Request, request_id: Id, deed: shapes.Deed) -> dict[str, Any]:
-        """Let a request go ahead."""
-        return step(request, request_id, RequestStatus.APPROVED, deed)
-
-    @router.post(f"{path}/reject", response_model=shapes.RequestShape, tags=["retraining"])
-    def reject(request: Request, request_id: Id, deed: shapes.Deed) -> dict[str, Any]:
-        """Turn a request down."""
-        return step(request, request_id, RequestStatus.REJECTED, deed)
-
-    @router.post(f"{path}/complete", response_model=shapes.RequestShape, tags=["retraining"])
-    def complete(request: Request, request_id: Id, deed: shapes.Deed) -> dict[str, Any]:
-        """Say that what was asked for has been done."""
-        return step(request, request_id, RequestStatus.COMPLETED, deed)
 
 
 def _service(router: APIRouter, context: ApiContext) -> None:

@@ -28,7 +28,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "resolve": ("monitor.cli.incidents", "resolve", "Resolve an incident."),
     "feedback": ("monitor.cli.incidents", "feedback", "Say whether an alarm was true or false."),
     "silence": ("monitor.cli.silence", "silence", "Hide messages for a while."),
-    "retrain": ("monitor.cli.incidents", "retrain", "Work on retraining requests."),
+    "retrain": ("monitor.cli.retrain", "retrain", "Work on retraining requests."),
     "token": ("monitor.cli.token", "token", "Make, list and revoke tokens."),
     "channels": ("monitor.cli.channels", "channels", "Test channels, replay dead letters."),
     "mapping": ("monitor.cli.mapping", "mapping", "Verify mappings between source and domain."),

@@ -328,38 +328,3 @@ def feedback(incident: str, alarm: str, reason: str, by: str, service: Service) 
     body = {"by": by, "note": reason, "verdict": VERDICTS[alarm]}
     done = service.post(f"/v1/incidents/{segment(incident)}/feedback", body)
     click.echo(f"{done['id']}: {done['verdict']}, says {done['verdict_by']}")
-
-
-@click.group()
-def retrain() -> None:
-    """Work on retraining requests."""
-
-
-@retrain.command("list")
-@click.option("--status", type=click.Choice(["requested", "approved", "rejected", "completed"]))
-@click.option("--limit", type=click.IntRange(1, 1_000), default=50, show_default=True)
-@output_option
-@service_option
-def list_requests(status: str | None, limit: int, output: str, service: Service) -> None:
-    """List retraining requests, newest first."""
-    found = service.get("/v1/retraining-requests", status=status, limit=limit)
-    if output == "json":
-        print_json(found)
-    else:
-        _print_requests(found["requests"])
-
-
-def _step(name: str, words: str) -> None:
-    @retrain.command(name, help=words)
-    @click.argument("request")
-    @_by_options
-    @service_option
-    def step(request: str, by: str, note: str, service: Service) -> None:
-        path = f"/v1/retraining-requests/{segment(request)}/{name}"
-        done = service.post(path, {"by": by, "note": note})
-        click.echo(f"{done['id']}: {done['status']}")
-
-
-_step("approve", "Let a request go ahead.")
-_step("reject", "Turn a request down.")
-_step("complete", "Say that what was asked for has been done.")

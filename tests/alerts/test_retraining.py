@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from alerts.records import RequestStatus
+from alerts.settings import AlertSettings, RetrainingSettings, Scope
 from detectors.records import Action, Mode, Tier
 from tests.alerts.build import REFIT, Story, at, codes, diagnosis, kinds
 
@@ -27,6 +29,7 @@ def test_a_page_with_a_confident_cause_asks_for_one_action_with_its_test() -> No
         "scope": "this domain",
         "cadence": "days",
         "falsified_by": "loss back at 0.41 within 3 d",
+        "layer": None,
         "retraining": True,
     }
     assert body["data"]["window"] == {
@@ -84,3 +87,49 @@ def test_another_kind_of_action_is_another_request() -> None:
     recalibrate = Action("recalibrate", "this domain", "hours", "intercept CI holds 0", True)
     found = diagnosis(Mode.MISCALIBRATION, action=recalibrate)
     assert kinds(story.see(1, found)) == ["incident.updated", "retraining.requested"]
+
+
+def test_requests_of_a_scope_have_a_budget_and_rejected_ones_cost_nothing() -> None:
+    """Two in thirty days, whatever the action; a third waits until the first is out of it."""
+    day = timedelta(days=1)
+    retraining = RetrainingSettings(
+        cooldowns=dict.fromkeys(Scope, day),
+        budgets=dict.fromkeys(Scope, (2, 30 * day)),
+    )
+    story = Story(settings=AlertSettings(retraining=retraining))
+    for number, hours in enumerate((0, 48, 96)):
+        action = replace(REFIT, kind=f"action {number}")
+        story.see(hours, diagnosis(action=action), onset=at(hours - 1))
+    assert len(story.requests) == 2
+    held = story.see(97, diagnosis(action=replace(REFIT, kind="action 2"))).reasons[-1]
+    assert held.words == "2 requests of scope domain within 30 d, the budget is 2"
+    first = min(story.requests.values(), key=lambda r: r.requested_at)
+    story.requests[first.id] = replace(first, status=RequestStatus.REJECTED)
+    story.see(98, diagnosis(action=replace(REFIT, kind="action 2")))
+    assert len(story.requests) == 3
+
+
+def test_cooldowns_are_those_of_the_scope() -> None:
+    assert [Scope.of(words) for words in ("slice a=b", "this domain", "all domains")] == [
+        Scope.SLICE,
+        Scope.DOMAIN,
+        Scope.ALL,
+    ]
+    story = Story()
+    everywhere = replace(REFIT, scope="all domains")
+    story.see(0, diagnosis(action=everywhere))
+    (key,) = story.requests
+    story.requests[key] = replace(story.requests[key], status=RequestStatus.COMPLETED)
+    assert (
+        "the cooldown is 30 d" in story.see(24 * 20, diagnosis(action=everywhere)).reasons[-1].words
+    )
+
+
+def test_where_no_person_has_to_agree_the_request_is_approved_at_once() -> None:
+    settings = AlertSettings(retraining=RetrainingSettings(approve_at_once=True))
+    decision = Story(settings=settings).see(0, diagnosis())
+    assert kinds(decision) == [*BOTH, "retraining.approved"]
+    (request,) = decision.retraining
+    assert request.status is RequestStatus.APPROVED
+    data = decision.messages[2].body["data"]
+    assert (data["id"], data["approved_by"]) == (request.id, None)
