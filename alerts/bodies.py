@@ -169,18 +169,19 @@ def iso(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-_SERVICE_PAGES: Mapping[IncidentKind, str] = {
+SERVICE_PAGES: Mapping[IncidentKind, str] = {
     IncidentKind.SOURCE_QUIET: MessageType.SOURCE_QUIET.value,
     IncidentKind.NO_LABELS: MessageType.LABELS_MISSING.value,
     IncidentKind.TOO_LITTLE_DATA: MessageType.TOO_LITTLE_DATA.value,
 }
+"""Alerts about what arrives have a runbook of their own in place of a diagnosis."""
 
 
 def _page(kind: MessageType, incident: Incident) -> str:
     """What the runbook page is about: the cause; where a person's eyes are asked for, that."""
     if kind is MessageType.MAPPING_REVIEW_REQUESTED:
         return kind.value
-    return _SERVICE_PAGES.get(incident.kind, incident.what)
+    return SERVICE_PAGES.get(incident.kind, incident.what)
 
 
 def _identity(cause_id: str, deployment: Deployment) -> dict[str, str]:

@@ -16,6 +16,7 @@ from monitor.api.context import ApiContext
 from monitor.api.door import Door
 from monitor.api.guard import Guard
 from monitor.api.health import health_router
+from monitor.api.history import history_router
 from monitor.api.mappings import mappings_router
 from monitor.api.query import query_router
 from monitor.api.retraining import retraining_router
@@ -60,6 +61,7 @@ def create_app(context: ApiContext, *, only_health: bool = False) -> FastAPI:
     app.include_router(retraining_router(context))
     app.include_router(channels_router(context))
     app.include_router(silences_router(context))
+    app.include_router(history_router(context))
     app.include_router(mappings_router(context))
     app.include_router(health_router(context))
     app.include_router(tokens_router(context, door))

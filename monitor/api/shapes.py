@@ -203,6 +203,7 @@ class IncidentShape(BaseModel):
     acknowledged_by: str | None
     snoozed_until: datetime | None = Field(description="When the acknowledgement runs out")
     kind: IncidentKind
+    what: str = Field(description="The mode, or for alerts about what arrives their kind")
     domains: list[str] = Field(description="Of a group; its domain is empty")
     verdict: str | None = Field(description="What people last called it")
     verdict_by: str | None

@@ -216,6 +216,7 @@ def describe(what: str, id_: str, output: str, service: Service) -> None:
     if what == "incident":
         click.echo()
         _print_told(service.get(f"/v1/{path}/{segment(id_)}/deliveries")["deliveries"])
+        _print_around(service.get(f"/v1/{path}/{segment(id_)}/history")["history"], found)
 
 
 def _print_told(lines: list[dict[str, Any]]) -> None:
@@ -232,6 +233,23 @@ def _print_told(lines: list[dict[str, Any]]) -> None:
             for line in lines
         ],
         empty="nobody was told",
+    )
+
+
+DELIVERY = frozenset({"delivered", "retry", "dead", "disabled", "skipped", "waits"})
+"""Lines that the table of who was told has already."""
+
+
+def _print_around(lines: list[dict[str, Any]], found: dict[str, Any]) -> None:
+    """Silences, groups and requests, where there are any."""
+    around = [line for line in lines[len(found["history"]) :] if line["what"] not in DELIVERY]
+    if not around:
+        return
+    click.echo()
+    print_table(
+        ("at", "around it", "by", "words"),
+        [(moment(a["at"]), a["what"], a["by"] or "Kedge", a["words"] or a["id"]) for a in around],
+        empty="",
     )
 
 

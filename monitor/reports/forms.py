@@ -84,6 +84,7 @@ def incident_json(incident: Incident) -> dict[str, Any]:
         "acknowledged_by": incident.acknowledged_by or None,
         "snoozed_until": None if incident.snoozed_until is None else iso(incident.snoozed_until),
         "kind": incident.kind.value,
+        "what": incident.what,
         "domains": list(incident.domains),
         "verdict": incident.verdict or None,
         "verdict_by": incident.verdict_by or None,

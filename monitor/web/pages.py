@@ -9,17 +9,19 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 
+from alerts.bodies import SERVICE_PAGES
 from alerts.mappings import MappingStatus
 from alerts.records import IncidentState
 from alerts.runbooks import runbook_link
 from monitor.api.access import asking, needs
-from monitor.api.forms import domain_json
+from monitor.api.forms import domain_json, silence_json
 from monitor.reports.forms import incident_json
 from monitor.web.render import html_page, html_reply, new_nonce
 from monitor.web.runbooks import runbook_page
 from storage.deployments import list_deployments
 from storage.incidents import count_open, list_incidents
 from storage.mappings import count_waiting, list_mappings, mappings_of
+from storage.silences import list_silences
 from storage.tokens import Scope
 
 if TYPE_CHECKING:
@@ -73,6 +75,19 @@ def pages_router(context: ApiContext) -> APIRouter:
             shown_state=None if state is None else state.value,
             states=[choice.value for choice in IncidentState],
             cut=len(found) == SHOWN_INCIDENTS,
+        )
+
+    @router.get("/silences")
+    def silences(all_: Annotated[bool, Query(alias="all")] = False) -> HTMLResponse:
+        now = context.clock.now()
+        with context.database.read() as session:
+            found = list_silences(session, not_over_at=None if all_ else now, limit=SHOWN_INCIDENTS)
+        return html_page(
+            "silences.html",
+            title="Silences",
+            here="silences",
+            silences=[silence_json(silence, now) for silence in found],
+            all_shown=all_,
         )
 
     @router.get("/incidents/{incident_id}")
@@ -139,15 +154,18 @@ def _lead(lines: list[dict[str, Any]]) -> str:
 
 def incident_page(context: ApiContext, incident_id: str) -> HTMLResponse:
     """One incident; RequestRefusedError 404."""
+    from monitor.api.history import find_history
     from monitor.api.query import find_incident
 
     found = find_incident(context, incident_id)
+    around = find_history(context, incident_id)["history"][len(found["history"]) :]
     return html_page(
         "incident.html",
         title=f"Incident {found['id']}",
         here="incident",
         incident=found,
-        runbook=runbook_link(found["mode"], ""),
+        around=around,
+        runbook=runbook_link(SERVICE_PAGES.get(found["kind"], found["mode"]), ""),
     )
 
 

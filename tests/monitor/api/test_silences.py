@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from alerts.history import add_message as add_to_history
+from alerts.records import Incident, IncidentKind, Message, MessageType
+from alerts.settings import AlertSettings
+from detectors.records import Deployment, Mode
+from monitor.dispatch import post
 from storage.outbox import waiting_count
-from tests.monitor.api.asking import HOSTILE, World, add_incident, add_message, world
+from tests.monitor.api.asking import (
+    HOSTILE,
+    World,
+    add_domain,
+    add_incident,
+    add_message,
+    world,
+)
 from tests.monitor.serving import NOW
 
 
@@ -124,3 +137,59 @@ def test_a_verdict_stands_on_the_incident_with_its_author(asked: World) -> None:
     assert (done["verdict"], done["verdict_by"]) == ("false alarm", "ann")
     noted = asked.post(path, {"by": "bob", "note": "hm"}).json()
     assert (noted["verdict"], noted["verdict_by"]) == ("false alarm", "ann")
+
+
+def test_the_history_tells_who_did_what_and_what_was_held_and_why(asked: World) -> None:
+    silence = asked.post("/v1/silences", {**GOOD, "models": ["credit"]}).json()
+    incident = add_incident(asked)
+    with asked.database.write() as session:
+        message = replace(opened_message(incident), id="msg_held", incident_id=incident.id)
+        post(session, message, asked.context.routing(), NOW)
+    asked.post(f"/v1/incidents/{incident.id}/ack", {"by": "bob", "note": "on it"})
+    asked.post(f"/v1/silences/{silence['id']}/expire", {"by": "eve"})
+    asked.post(f"/v1/incidents/{incident.id}/feedback", {"by": "bob", "verdict": "false alarm"})
+    said = asked.get(f"/v1/incidents/{incident.id}/history").json()
+    lines = [(line["clock"], line["what"], line["by"]) for line in said["history"]]
+    assert lines[:3] == [
+        ("event", "opened", ""),
+        ("event", "acknowledged", "bob"),
+        ("event", "feedback", "bob"),
+    ]
+    assert {("wall", "silenced", "ann"), ("wall", "silence ended", "eve")} <= set(lines)
+    (held,) = [line for line in said["history"] if line["id"] == "msg_held"]
+    assert held["what"] == "held"
+    assert held["words"] == ("incident.opened: silenced by ann until 2026-01-10 02:00Z: migration")
+    assert asked.get("/v1/incidents/inc_x/history").status_code == 404
+    page = asked.get(f"/incidents/{incident.id}").text
+    for words in ("false alarm, says bob", "silenced by ann until", "acknowledged by bob"):
+        assert words in page
+
+
+def test_the_page_of_silences_shows_them_and_escapes_what_people_wrote(asked: World) -> None:
+    assert "None." in asked.get("/silences").text
+    made = asked.post("/v1/silences", {**GOOD, "reason": HOSTILE, "by": HOSTILE}).json()
+    page = asked.get("/silences").text
+    assert "<script>" not in page
+    assert "models credit" in page
+    asked.post(f"/v1/silences/{made['id']}/expire", {"by": "eve"})
+    assert made["id"] not in asked.get("/silences").text
+    assert "by eve" in asked.get("/silences?all=true").text
+
+
+def test_pages_show_groups_and_alerts_about_what_arrives(asked: World) -> None:
+    add_domain(asked)
+    group = add_incident(
+        asked, Deployment("credit", ""), kind=IncidentKind.GROUP, domains=("VT", "NH")
+    )
+    quiet = add_incident(asked, mode=Mode.UNDETERMINED, kind=IncidentKind.SOURCE_QUIET)
+    listed = asked.get("/incidents").text
+    assert "credit, 2 domains" in listed
+    assert "source went quiet" in listed
+    page = asked.get(f"/incidents/{group.id}").text
+    assert 'href="/models/credit/domains/NH"' in page
+    assert 'href="/runbooks/source-quiet"' in asked.get(f"/incidents/{quiet.id}").text
+
+
+def opened_message(incident: Incident) -> Message:
+    _, message = add_to_history(incident, MessageType.OPENED, NOW, AlertSettings())
+    return message
