@@ -19,7 +19,8 @@ from detectors.records import (
     Window,
 )
 from detectors.transfer.designs import with_contrast
-from detectors.transfer.learning_curve import CurvePoint
+from detectors.transfer.learning_curve import CurvePoint, learning_curve
+from detectors.transfer.signatures import Signature, SignatureFinding, curve_signature
 from detectors.transfer.standing import (
     BaselineFacts,
     Standing,
@@ -27,7 +28,7 @@ from detectors.transfer.standing import (
     standing_of,
     without_leaks,
 )
-from storage.baselines import Baseline
+from storage.baselines import Baseline, BaselineSource
 
 if TYPE_CHECKING:
     from monitor.pipeline import RowSource
@@ -94,8 +95,9 @@ def planned_schema(schema: Schema, plan: BaselinePlan) -> Schema:
     return schema
 
 
-def facts_of(baselines: Sequence[Baseline]) -> tuple[BaselineFacts, ...]:
-    """Registered versions as the verdict reads them."""
+def facts_of(baselines: Sequence[Baseline], plan: BaselinePlan) -> tuple[BaselineFacts, ...]:
+    """Registered versions as the verdict reads them: Kedge's own, or those of another system."""
+    own = plan.design is Design.TRAINED
     return tuple(
         BaselineFacts(
             version=one.version,
@@ -107,6 +109,7 @@ def facts_of(baselines: Sequence[Baseline]) -> tuple[BaselineFacts, ...]:
             curve=tuple(CurvePoint(*point) for point in one.curve),
         )
         for one in baselines
+        if (one.source is BaselineSource.TRAINED) is own
     )
 
 
@@ -132,11 +135,6 @@ def judged_against(
 
 def curve_words(one: Baseline) -> list[str]:
     """What the curves of a version on record say, a line each."""
-    import numpy as np
-
-    from detectors.transfer.learning_curve import learning_curve
-    from detectors.transfer.signatures import curve_signature
-
     lines = []
     curve = learning_curve([CurvePoint(*point) for point in one.curve])
     if curve is not None:
@@ -153,10 +151,26 @@ def curve_words(one: Baseline) -> list[str]:
             )
         elif low is not None or high is not None:
             lines.append("at no number of rows does it match the transferred model")
-    if one.fine_tuning:
-        points = np.array(one.fine_tuning)
-        best = min((point[2] for point in one.curve), default=None)
-        found = curve_signature(points[:, 0], points[:, 1], points[:, 2], best_scratch=best)
-        if found is not None:
-            lines.append(f"fine-tuning of the transferred model: {found.words}")
+    found = signature_of(one)
+    if found is not None:
+        lines.append(f"fine-tuning of the transferred model: {found.words}")
     return lines
+
+
+def signature_of(one: Baseline) -> SignatureFinding | None:
+    """What the transferred model's fine-tuning curve says; None where it is not on record."""
+    import numpy as np
+
+    if not one.fine_tuning:
+        return None
+    points = np.array(one.fine_tuning)
+    best = min((point[2] for point in one.curve), default=None)
+    return curve_signature(points[:, 0], points[:, 1], points[:, 2], best_scratch=best)
+
+
+def signature_warnings(versions: Sequence[Baseline]) -> list[str]:
+    """High bias or a wide gap of the newest curve on record, in words for a report."""
+    found = [signature for one in versions if (signature := signature_of(one)) is not None]
+    if not found or found[-1].signature is Signature.NEITHER:
+        return []
+    return [f"fine-tuning of the transferred model: {found[-1].words}"]

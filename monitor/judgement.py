@@ -38,7 +38,7 @@ from monitor.mapping_review import broken_mappings, mapping_is_kept, with_review
 from monitor.onset import from_onset_on
 from monitor.pipeline import Evaluation, RowSource
 from monitor.progress import Progress, TickClock, index_of
-from monitor.suspects import suspect_findings
+from monitor.suspects import suspect_findings, watched
 from monitor.watch import DIAGNOSIS_ROWS, Watch, sample_rows
 
 CURRENT_US = 14 * DAY_US
@@ -487,7 +487,7 @@ def _inside_margin(
     answers: list[bool] = []
     for stream in incident.streams:
         if stream.startswith("transfer.suspect"):
-            answers.append(stream.partition("@")[2] not in progress.suspects)
+            answers.append(stream.partition("@")[2] not in watched(progress))
             continue
         if stream.startswith("transfer.verdict"):
             answers.append(verdict is None or verdict.state is not TransferState.HURTS)

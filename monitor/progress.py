@@ -87,7 +87,7 @@ class Progress:
     """Everything that moves for one deployment. `evaluated_until_us` is the last due instant.
 
     `left_out` counts rows the baseline was trained on. `suspects` holds slices that an uncorrected
-    look found, since when (us) their new test runs and the how-manyth suspect each was; `suspected`
+    look found, since when (us; -1: refuted) their new test runs and the rank of each; `suspected`
     counts those there ever were. `doubt_told`: harm against an unfit baseline has its ticket.
     """
 

@@ -255,7 +255,8 @@ class Runner:
     def _scorer(self, watch: Watch, reference: Window | None, *, afresh: bool = False) -> Scorer:
         """What makes this deployment's cohorts comparable, as it was saved or `afresh`."""
         with self.database.read() as session:
-            versions = facts_of(baselines_of(session, watch.deployment))
+            found = baselines_of(session, watch.deployment)
+            versions = facts_of(found, watch.settings.baseline)
             stored = None if afresh else load_state(session, watch.deployment, watch.fingerprint)
         return open_scorer(watch, reference, versions=versions, stored=stored)
 

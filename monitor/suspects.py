@@ -19,6 +19,7 @@ from monitor.watch import Watch
 
 ERROR = 0.025
 MOST_AT_ONCE = 50
+REFUTED = -1
 
 
 def suspect_findings(
@@ -26,7 +27,7 @@ def suspect_findings(
 ) -> list[Finding]:
     """Tickets for new suspects, pages for those that later rows confirm; moves `progress`."""
     found = []
-    for name in list(progress.suspects):
+    for name in watched(progress):
         later = _on_later_rows(watch, progress, name)
         if later.state is TransferState.HURTS:
             del progress.suspects[name]
@@ -36,13 +37,13 @@ def suspect_findings(
                 stream = f"transfer.verdict@{name}"
                 found.append(_finding(stream, name, Tier.PAGE, later, words, now_us, now_us))
         elif later.state in {TransferState.HELPS, TransferState.NEUTRAL}:
-            del progress.suspects[name]
+            progress.suspects[name][0] = REFUTED
             words = f"not confirmed on {later.rows:,} later rows: {later.words}"
             stream = f"transfer.suspect@{name}"
             found.append(_finding(stream, name, Tier.LOG, later, words, now_us, now_us))
     for name, part in verdict.slices:
         known = name in progress.suspects or name in progress.verdict_told
-        if not part.suspect or known or len(progress.suspects) >= MOST_AT_ONCE:
+        if not part.suspect or known or len(watched(progress)) >= MOST_AT_ONCE:
             continue
         progress.suspected += 1
         progress.suspects[name] = [progress.cohort_days[-1].end_us, progress.suspected]
@@ -54,6 +55,11 @@ def suspect_findings(
         stream = f"transfer.suspect@{name}"
         found.append(_finding(stream, name, Tier.TICKET, part, words, now_us, onset_us))
     return found
+
+
+def watched(progress: Progress) -> list[str]:
+    """Suspects whose new test still runs; one that was refuted stays so."""
+    return [name for name, (since_us, _) in progress.suspects.items() if since_us != REFUTED]
 
 
 def _on_later_rows(watch: Watch, progress: Progress, name: str) -> TransferVerdict:

@@ -49,7 +49,9 @@ def loss_name(task: Task, design: Design) -> str:
 
 
 def with_contrast(window: Window, plan: BaselinePlan, *, task: Task, centre: float) -> Window:
-    """The rows with what the plan's design makes of them; shadow and trained rows as they are.
+    """The rows with what the plan's design makes of them; shadow rows as they are.
+
+    Scores of another baseline are taken away where there is to be none, or one of Kedge's own.
 
     `centre` is a loss known beforehand, the reference's mean: inverse propensities then weigh
     deviations from it, which leaves the mean difference alone and takes most of its noise away.
@@ -59,7 +61,7 @@ def with_contrast(window: Window, plan: BaselinePlan, *, task: Task, centre: flo
             return replace(window, contrast=ab_contrast(window, plan, task=task, centre=centre))
         case Design.INTERLEAVED:
             return replace(window, contrast=credit_contrast(window, plan))
-        case Design.NONE:
+        case Design.NONE | Design.TRAINED:
             return replace(window, baseline_score=None)
     return window
 

@@ -29,13 +29,14 @@ from detectors.summary import transfer_sums
 from detectors.transfer.erosion import erosion_of
 from detectors.transfer.pooling import Pooled, pool_for_display
 from detectors.transfer.verdict import trajectory
-from monitor.baselines import RecordedScorer, facts_of
+from monitor.baselines import RecordedScorer, facts_of, signature_warnings
 from monitor.durations import duration_words
 from monitor.errors import InputError, did_you_mean, shortened
 from monitor.judgement import current_verdict, spends_budget
 from monitor.reports.build import ReferenceLine, answer, overall_state, write_down
 from monitor.reports.forms import finding_json
 from monitor.reports.transfer import gate_json, gate_of, transfer_details
+from monitor.reports.verification import verification_json
 from monitor.runner import Runner
 from monitor.watch import mean_loss, onboarding_level
 from storage.baselines import baselines_of
@@ -99,7 +100,8 @@ def live_report(
     current = translated(current, watch.mappings)
     plan, source = watch.settings.baseline, None
     with database.read() as session:
-        versions = facts_of(baselines_of(session, deployment))
+        registered = baselines_of(session, deployment)
+        versions = facts_of(registered, plan)
         role_source = [r for r in references if r.role is Role.SOURCE]
         if watch.schema.has_baseline and role_source:
             source = load_reference_rows(session, role_source[-1].id, max_rows=SOURCE_ROWS)
@@ -139,6 +141,9 @@ def live_report(
         source=source,
         pooled=_pooled(known_states, deployment),
     )
+    details["warnings"] += signature_warnings(registered)
+    verified = verification_json(mappings)
+    doubts = [verified["words"]] if verified["state"] == "unverified" else []
     maturity = Maturity(status.get("maturity", Maturity.WARMING.value))
     return write_down(
         deployment,
@@ -156,7 +161,9 @@ def live_report(
         path=path,
         findings=[finding_json(finding) for finding in findings],
         details=details,
-        gate=gate_json(gate_of(verdict, standing, checks=answers.checks, maturity=maturity)),
+        gate=gate_json(
+            gate_of(verdict, standing, checks=answers.checks, maturity=maturity, doubts=doubts)
+        ),
         mappings=mappings,
     )
 

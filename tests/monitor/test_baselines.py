@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from detectors.records import DAY_US, BaselinePlan, Deployment, Design, Settings, TransferState
+from monitor.baselines import facts_of
 from monitor.cli.baseline import baseline as baseline_command
 from monitor.cli.replay import replay as replay_command
 from monitor.config import parse_config
@@ -21,7 +22,7 @@ from monitor.daemon import Service
 from monitor.errors import InputError
 from monitor.references import add_reference_table
 from monitor.replay import Replay, replay, to_json
-from storage.baselines import BaselineSource, add_baseline, list_baselines
+from storage.baselines import BaselineSource, add_baseline, baselines_of, list_baselines
 from storage.deployments import register_model
 from storage.engine import open_database
 from storage.migrations import upgrade
@@ -116,13 +117,18 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Service:
 
 
 def put(running: Service, **given: Any) -> None:
-    fields = {"rows": 41_000, "since_us": 0, "until_us": START_US + 29 * DAY_US, **given}
+    fields = {
+        "rows": 41_000,
+        "since_us": 0,
+        "until_us": START_US + 29 * DAY_US,
+        "source": BaselineSource.IMPORTED,
+        **given,
+    }
     with running.database.write() as session:
         add_baseline(
             session,
             "churn",
             "north",
-            source=BaselineSource.IMPORTED,
             now=FixedClock().now(),
             **fields,
         )
@@ -161,6 +167,10 @@ def test_a_registered_baseline_is_named_judged_and_kept_from_its_own_rows(watche
     assert leaking["left_out"] == inside
     assert leaking["rows"] < before["transfer"]["rows"] - 0.9 * inside
     assert f"{inside:,} rows the baseline was trained on are left out" in leaking["words"]
+
+    put(watched, fine_tuning=[[n, 0.3 - n / 10_000, 0.5] for n in (500, 1_000, 2_000)])
+    tuned = watched.report(Deployment("churn", "north"))["transfer"]
+    assert "it overfits; freeze more" in tuned["warnings"][-1]
 
     put(watched, since_us=0, until_us=DAY_US)
     old = watched.report(Deployment("churn", "north"))
@@ -234,3 +244,14 @@ def test_what_cannot_be_put_on_record_is_one_line(
     with database.read() as session:
         assert list_baselines(session) == ()
     database.close()
+
+
+def test_versions_kedge_trained_are_not_taken_for_those_of_recorded_scores(
+    watched: Service,
+) -> None:
+    put(watched, source=BaselineSource.TRAINED, rows=999)
+    with watched.database.read() as session:
+        kept = baselines_of(session, Deployment("churn", "north"))
+    shadow, own = facts_of(kept, BaselinePlan()), facts_of(kept, BaselinePlan(Design.TRAINED))
+    assert 999 not in {facts.rows for facts in shadow}
+    assert [facts.rows for facts in own] == [999]
