@@ -31,6 +31,7 @@ from detectors.drift.embeddings import compare_embeddings
 from detectors.estimate.every import Estimates, every_estimate
 from detectors.estimate.realised import realised_performance
 from detectors.estimate.records import Blindness, Estimate
+from detectors.maturity.report import LabelMaturity, label_maturity
 from detectors.profile import fit_profile
 from detectors.records import (
     HOUR_US,
@@ -60,6 +61,7 @@ from monitor.reports.forms import (
     plain,
     verdict_json,
 )
+from monitor.reports.maturity import maturity_json
 from monitor.reports.verification import held_state, verification_json, with_verification
 
 SCHEMA_NAME = "kedge.report/1"
@@ -90,6 +92,7 @@ class Answers:
     checks: tuple[SchemaCheck, ...]
     realised: Mapping[str, float | None]
     estimated: Estimates
+    maturity: LabelMaturity | None
     diagnosis: Diagnosis
 
 
@@ -141,6 +144,7 @@ def answer(
         transfer=verdict,
         checks=checks,
         realised=realised_performance(current, task=schema.task),
+        maturity=label_maturity(reference, current, schema.task),
         estimated=every_estimate(reference, current, schema, gaps=estimate_gaps),
         diagnosis=named,
     )
@@ -196,6 +200,7 @@ def write_down(
             "contradiction": answers.estimated.contradiction or None,
             "blindness": [_blindness(row) for row in answers.estimated.blindness],
         },
+        "label_maturity": maturity_json(answers.maturity),
         "diagnosis": diagnosis_json(answers.diagnosis),
         "budget": dict(budget),
         "incidents": [incident_json(incident) for incident in incidents],

@@ -272,6 +272,7 @@ def performance_notes(report: Report) -> list[str]:
     performance, window = report["performance"], report["window"]
     blindness = performance.get("blindness", [])
     notes = [clean(performance["contradiction"])] if performance.get("contradiction") else []
+    notes += _maturity_notes(report)
     if not blindness:
         return notes
     if 2 * window["labelled"] >= window["rows"]:
@@ -279,6 +280,15 @@ def performance_notes(report: Report) -> list[str]:
         return [*notes, f"No estimate ({methods}) sees a changed rule behind the labels."]
     notes += [clean(other["words"]) for other in performance.get("others", [])]
     return [*notes, *(clean(row["words"]) for row in blindness)]
+
+
+def _maturity_notes(report: Report) -> list[str]:
+    """How far labels have come, and what the early ones say, where some are still to come."""
+    maturity = report.get("label_maturity")
+    if maturity is None or all(cohort["mature"] for cohort in maturity["cohorts"]):
+        return []
+    told = [clean(one["words"]) for one in maturity["so_far"] if one["value"] is not None]
+    return [f"Labels: {clean(maturity['words'])}.", *told]
 
 
 def rows_words(report: Report) -> str:
