@@ -20,12 +20,13 @@ from alerts.notices import notice
 from alerts.records import Decision, Incident, IncidentKind, IncidentState, MessageType, Reason
 from alerts.routing import RoutingTable, escalations
 from alerts.settings import AlertSettings
+from detectors.records import Tier
 from monitor.deeds import carry_out
 from monitor.dispatch import hold_of, post, post_to
 from storage.engine import Database
 from storage.groups import members_of
 from storage.incidents import UnknownIncidentError, get_incident, unresolved
-from storage.outbox import get_message, list_waiting
+from storage.outbox import get_message, list_waiting, put_off
 from storage.silences import (
     Held,
     UnknownSilenceError,
@@ -53,7 +54,12 @@ def tend(database: Database, routing: RoutingTable, alerts: AlertSettings, now: 
     with database.read() as session:
         held = unsettled_holds(session)
         working = unresolved(session)
-    counts = dict.fromkeys(("told", "woken", "escalated", "ended"), 0)
+    counts = dict.fromkeys(("told", "woken", "escalated", "ended", "put_off"), 0)
+    for channel, quiet in routing.quiet.items():
+        if (until := quiet.ends(now)) is not None:
+            tiers = (Tier.TICKET, Tier.PAGE) if quiet.pages else (Tier.TICKET,)
+            with database.write() as session:
+                counts["put_off"] += put_off(session, channel, tiers, now=now, until=until)
     for incident in working:
         if incident.kind is IncidentKind.GROUP:
             counts["ended"] += _end_group(database, incident.id, routing, alerts, now)

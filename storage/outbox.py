@@ -289,6 +289,29 @@ def counts_by_channel(session: Session) -> dict[str, tuple[int, int]]:
     return {channel: (waiting, dead) for channel, waiting, dead in session.execute(query)}
 
 
+def put_off(
+    session: Session, channel: str, tiers: Iterable[Tier], *, now: datetime, until: datetime
+) -> int:
+    """Let nothing of these tiers be due on a channel before `until`; how many were put off.
+
+    For quiet hours: what is tried again would fall into them. The end of a problem is told too
+    late rather than at night.
+    """
+    own = select(MessageRow.id).where(MessageRow.tier.in_([tier.value for tier in tiers]))
+    free = or_(DeliveryRow.claimed_until.is_(None), DeliveryRow.claimed_until <= now)
+    statement = (
+        update(DeliveryRow)
+        .where(
+            DeliveryRow.channel == channel,
+            DeliveryRow.due_at < until,
+            free,
+            DeliveryRow.message_id.in_(own),
+        )
+        .values(due_at=until)
+    )
+    return rows_changed(session, statement)
+
+
 def end_wait(session: Session, model: str, *, now: datetime, longest: timedelta) -> int:
     """Let go at once what waits untried for a model's check to end; how many deliveries.
 

@@ -23,7 +23,14 @@ from storage.deployments import register_deployment, register_model
 from storage.engine import Database
 from storage.groups import open_groups
 from storage.incidents import get_incident, save_incidents
-from storage.outbox import claim_next, delivery_log, get_message, list_messages, mark_delivered
+from storage.outbox import (
+    claim_next,
+    delivery_log,
+    get_message,
+    list_messages,
+    mark_delivered,
+    mark_failed,
+)
 from storage.silences import holds_of, save_silence
 from tests.alerts.build import MAPPING, OO, Story, at, diagnosis
 from tests.storage.conftest import (  # noqa: F401  # fixtures
@@ -398,3 +405,26 @@ def test_a_group_is_silenced_and_routed_by_the_domains_it_names(grouping: Desk) 
     grouping.silence(Matcher(domains=("OO",)))
     fleet(grouping, "OO", "DL")
     assert [channel for channel, _ in grouping.sent()] == ["north"]
+
+
+def test_a_ticket_that_is_tried_again_at_night_waits_for_the_morning_and_a_page_does_not(
+    desk: Desk,
+) -> None:
+    night = QuietHours(time(13), time(18), "UTC")
+    desk.table = RoutingTable(
+        default={Tier.TICKET: ("desk",), Tier.PAGE: ("desk",)}, quiet={"desk": night}
+    )
+    desk.see(0, Mode.COVARIATE_SHIFT, tier=Tier.TICKET)
+    desk.see(200)
+    with desk.database.write() as session:
+        while (delivery := claim_next(session, now=desk.now, lease=HOUR)) is not None:
+            again = desk.now + 2 * HOUR
+            attempt = Attempt(
+                delivery.message.id, "desk", 0, desk.now, Outcome.RETRY, next_at=again
+            )
+            mark_failed(session, delivery, attempt)
+    assert desk.tend(90 * MINUTE) == {"put_off": 1}
+    assert desk.tend(30 * MINUTE) == {}
+    assert len(desk.sent()) == 1
+    desk.now = NOON.replace(hour=18)
+    assert len(desk.sent()) == 1

@@ -357,3 +357,33 @@ print(sorted({heavy!r} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_silence_is_added_listed_and_ended(terminal: Terminal) -> None:
+    words = ("--domain", "VT", "--tier", "page", "--reason", "migration", "--by", "ann")
+    made = terminal.type("silence", "add", *words, "--for", "2h")
+    assert made.code == 0, made.err
+    id_ = made.out.partition(":")[0]
+    assert made.out.strip() == f"{id_}: domains VT, tiers page until 2026-01-10 02:00"
+    listed = terminal.type("silence", "list").out
+    assert id_ in listed
+    assert "migration" in listed
+    ended = terminal.type("silence", "expire", id_, "--by", "bob")
+    assert ended.out.strip() == f"{id_}: ended 2026-01-10 00:00 by bob"
+    assert terminal.type("silence", "list").out.strip() == "no silences"
+    assert id_ in terminal.type("silence", "list", "--all").out
+    refused = terminal.type("silence", "add", "--reason", "x", "--for", "2h")
+    assert (refused.code, refused.err.count("\n")) == (1, 1)
+    assert "would hide everything" in refused.err
+
+
+def test_feedback_and_a_snooze_are_shown_with_who_gave_them(terminal: Terminal) -> None:
+    incident = add_incident(terminal.world)
+    said = terminal.type("feedback", incident.id, "false", "--reason", "holiday", "--by", "ann")
+    assert said.out.strip() == f"{incident.id}: false alarm, says ann"
+    taken = terminal.type("ack", incident.id, "--by", "bob", "--for", "2h")
+    assert taken.out.startswith(f"{incident.id}: acknowledged by bob until ")
+    described = terminal.type("describe", "incident", incident.id).out
+    assert "false alarm, says ann" in described
+    assert "acknowledged by bob until" in described
+    assert "false alarm: holiday" in described
