@@ -62,6 +62,11 @@ def read_stream(body: bytes, limits: IngestLimits) -> pa.Table:
             raise too_large(limits.inflated_bytes)
         with pa.ipc.open_stream(body) as reader:
             bound_columns(_features(reader.schema.names), limits)
+            for field in reader.schema:
+                dictionary = pa.types.is_dictionary(field.type)
+                kind = field.type.value_type if dictionary else field.type
+                if pa.types.is_timestamp(kind):
+                    _ = kind.tz  # one that is no UTF-8 raises here, not when it is asked for
             batches = []
             rows = 0
             for batch in reader:

@@ -47,6 +47,11 @@ def test_a_name_that_is_no_text_is_no_error_inside_kedge(tmp_path: Path, body: b
         assert service.client.post("/v1/events", content=body, headers=headers).status_code < 500
 
 
+def test_a_time_zone_that_is_no_text_is_refused() -> None:
+    """Case 25058 of seed 0, as it was found."""
+    assert judge(make_case(0, 25_058)) == "400"
+
+
 @given(
     st.sampled_from(["json", "ndjson", "labels", "learn"]),
     st.lists(st.one_of(st.binary(max_size=20), st.sampled_from(WORDS)), max_size=12),
