@@ -32,6 +32,15 @@ from detectors.schema.check import TIERS
 from detectors.summary import TickSummary, transfer_sums
 from detectors.transfer.slices import slice_verdicts
 from detectors.transfer.verdict import transfer_verdict
+from monitor.aftermath import (
+    Rebase,
+    hushed,
+    judged,
+    rebase_due,
+    warming,
+    with_harm,
+    with_history,
+)
 from monitor.baselines import Scorer, judged_against
 from monitor.mapping_review import STREAM as MAPPING_STREAM
 from monitor.mapping_review import broken_mappings, mapping_is_kept, with_review
@@ -89,6 +98,8 @@ class Step:
     messages: tuple[Message, ...]
     requests: tuple[RetrainingRequest, ...]
     mappings: tuple[MappingVersion, ...] = ()
+    judged: tuple[RetrainingRequest, ...] = ()
+    rebase: Rebase | None = None
 
 
 def judge(
@@ -111,6 +122,8 @@ def judge(
         findings += suspect_findings(watch, progress, verdict, now_us)
     decisions: list[Decision] = []
     mappings: list[MappingVersion] = []
+    served = warming(ledger.requests.values(), watch.deployment, now_us)
+    findings = hushed(findings, served)
 
     def reviewed(decision: Decision, found: Sequence[MappingProposal]) -> Decision:
         """Add what people are asked to verify."""
@@ -142,13 +155,23 @@ def judge(
         )
         _schedule_follow_up(progress, decision, findings, now_us)
         named = () if diagnosis is None else diagnosis.mappings
-        decision = reviewed(decision, [*instead, *named])
+        decision = with_harm(watch, progress, reviewed(decision, [*instead, *named]))
         decisions.append(decision)
         ledger.apply(decision)
-    for decision, again in _follow_up(watch, progress, rows, ledger, verdict, now_us, alerts):
-        decision = reviewed(decision, again.mappings)
+    if served is None:
+        # Until it is known whether the retraining worked, no other name is looked for.
+        for decision, again in _follow_up(watch, progress, rows, ledger, verdict, now_us, alerts):
+            decision = with_harm(watch, progress, reviewed(decision, again.mappings))
+            decisions.append(decision)
+            ledger.apply(decision)
+    ended = judged(watch, progress, served, now_us, alerts)
+    if ended is not None:
+        served, decision = ended
+        decision = with_history(decision, served, ledger.incidents)
+        ledger.requests[served.id] = served
         decisions.append(decision)
         ledger.apply(decision)
+    rebase = rebase_due(watch, served, rows, now_us)
     for decision in _resolve(watch, progress, ledger, verdict, now_us, alerts):
         decisions.append(decision)
         ledger.apply(decision)
@@ -164,6 +187,8 @@ def judge(
         messages=tuple(m for decision in decisions for m in decision.messages),
         requests=tuple(r for decision in decisions for r in decision.retraining),
         mappings=tuple(mappings),
+        judged=() if ended is None else (ended[0],),
+        rebase=rebase,
     )
 
 

@@ -163,6 +163,8 @@ def evaluate(
         progress.first_live_us = rows.first_us()
         if progress.first_live_us is None:
             return
+        if watch.live_since_us is not None:
+            progress.first_live_us = max(progress.first_live_us, watch.live_since_us)
     base_us = watch.base_tick_us
     for clock in (progress.feature, progress.label):
         if clock.next_us is None:

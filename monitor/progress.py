@@ -63,15 +63,19 @@ class TickClock:
             return None
         return float(np.average(y[seen], weights=1.0 / v[seen]) - self.level[stream])
 
-    def recent_effect(self, stream: int) -> tuple[float, float] | None:
+    def recent_effect(
+        self, stream: int, *, since_us: int | None = None
+    ) -> tuple[float, float] | None:
         """A stream's mean over the last three days less its reference level, and its error.
 
-        None where there were no rows, or there is no reference level yet.
+        None where there were no rows (since an instant), or there is no reference level yet.
         """
         if not self.recent_y or not len(self.level) or np.isnan(self.level[stream]):
             return None
         y = np.array([tick[stream] for tick in self.recent_y])
         v = np.array([tick[stream] for tick in self.recent_v])
+        if since_us is not None:
+            v = np.where(np.array(self.recent_start_us) >= since_us, v, np.inf)
         seen = np.isfinite(v) & (v > 0)
         if not seen.any():
             return None

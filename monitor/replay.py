@@ -6,7 +6,7 @@ The same `evaluate` and `judge` as the daemon, rows from memory, nothing sent.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from alerts.mappings import MappingVersion
-from alerts.records import Incident, RetrainingRequest
+from alerts.records import Incident, RequestStatus, RetrainingRequest
 from alerts.settings import AlertSettings
 from detectors.records import (
     DAY_US,
@@ -27,6 +27,8 @@ from detectors.records import (
     Tier,
     TransferVerdict,
     Window,
+    concat_windows,
+    to_datetime,
     to_us,
 )
 from detectors.summary import transfer_sums
@@ -34,6 +36,7 @@ from detectors.transfer.erosion import Erosion, erosion_of
 from detectors.transfer.gate import Gate, onboarding_gate
 from detectors.transfer.pooling import pool_for_display
 from detectors.transfer.standing import BaselineFacts, standing_of
+from monitor.aftermath import Rebase
 from monitor.baselines import planned_schema
 from monitor.durations import duration_words
 from monitor.errors import InputError
@@ -259,8 +262,13 @@ def replay_domain(
     pooled: Window,
     rows: Window,
     on_tick: OnTick | None = None,
+    served: Mapping[int, str] | None = None,
 ) -> DomainReplay:
-    """One domain from its first row to the end of its log."""
+    """One domain from its first row to the end of its log.
+
+    `served` are the deeds of the past: at an event time, the version that completed whatever
+    retraining was asked for by then.
+    """
     if settings.tick_rows is not None:
         reference, rows = _rows_as_time(reference, rows, settings.tick_rows)
         settings = replace(settings, tick_us=HOUR_US, label_delay_us=0)
@@ -282,12 +290,26 @@ def replay_domain(
     source, ledger = FileRows(rows), Ledger()
     findings: list[Finding] = []
     ticks = 0
-    for evaluation in evaluate(watch, progress, source, watermark_us=until_us, flush=True):
-        step = judge(watch, progress, evaluation, source, ledger, alerts=AlertSettings())
-        findings += step.findings
-        ticks += sum(name == "feature" for name, _ in evaluation.summaries)
-        if on_tick is not None:
-            on_tick(deployment.domain, evaluation.instant_us - since_us, until_us - since_us)
+    rebase: Rebase | None = None
+    while True:
+        for evaluation in evaluate(watch, progress, source, watermark_us=until_us, flush=True):
+            _complete(ledger, served or {}, evaluation.instant_us)
+            step = judge(watch, progress, evaluation, source, ledger, alerts=AlertSettings())
+            findings += step.findings
+            ticks += sum(name == "feature" for name, _ in evaluation.summaries)
+            if on_tick is not None:
+                on_tick(deployment.domain, evaluation.instant_us - since_us, until_us - since_us)
+            rebase = step.rebase
+            if rebase is not None:
+                now_us = evaluation.instant_us
+                ledger.requests[rebase.request.id] = replace(
+                    rebase.request, rebased_at=to_datetime(now_us)
+                )
+                break
+        if rebase is None:
+            break
+        watch, progress = _rebased(watch, source, rebase, now_us)
+        rebase = None
     return DomainReplay(
         deployment=deployment,
         watch=watch,
@@ -302,6 +324,38 @@ def replay_domain(
         until_us=until_us,
         mappings=tuple(ledger.mappings.values()),
     )
+
+
+def _complete(ledger: Ledger, served: Mapping[int, str], now_us: int) -> None:
+    """What somebody did by now: open requests asked for before are completed."""
+    for at_us, version in served.items():
+        for request in list(ledger.requests.values()):
+            if request.is_open and to_us(request.requested_at) <= at_us <= now_us:
+                ledger.requests[request.id] = replace(
+                    request,
+                    status=RequestStatus.COMPLETED,
+                    version=version,
+                    served_since=to_datetime(at_us),
+                )
+
+
+def _rebased(watch: Watch, rows: FileRows, rebase: Rebase, now_us: int) -> tuple[Watch, Progress]:
+    """The watch on rows of the new version, at the same instant; nothing is said of the past."""
+    parts = list(rows.rows(rebase.since_us, rebase.until_us, labels_by_us=now_us))
+    reference = concat_windows(parts)
+    watch = open_watch(
+        watch.deployment,
+        watch.schema,
+        watch.settings,
+        reference=reference,
+        own_reference=True,
+        live_since_us=rebase.until_us,
+    )
+    progress = open_progress(watch, reference)
+    progress.scorer = open_scorer(watch, reference)
+    for _ in evaluate(watch, progress, rows, watermark_us=now_us):
+        pass
+    return watch, progress
 
 
 def _schema(reference: Table, log: Table) -> Schema:

@@ -29,9 +29,11 @@ from detectors.records import (
     Settings,
     Tier,
     Window,
+    concat_windows,
     to_datetime,
 )
 from detectors.summary import TickSummary
+from monitor.aftermath import Rebase
 from monitor.baselines import Scorer, facts_of, planned_schema
 from monitor.clock import Clock
 from monitor.dispatch import post
@@ -63,13 +65,15 @@ from storage.incidents import (
 )
 from storage.mappings import MappingExistsError, add_versions, list_mappings, mappings_of
 from storage.references import (
+    Reference,
     Role,
     active_reference,
+    add_reference,
     load_profile,
     load_reference_rows,
     save_profile,
 )
-from storage.retraining import add_request, list_requests
+from storage.retraining import add_request, list_requests, save_judged
 from storage.summaries import Clock as SummaryClock
 from storage.summaries import StoredSummary, read_summaries, save_summaries
 
@@ -188,7 +192,10 @@ class Runner:
             try:
                 steps, done = self._advance(held, rows, watermark_us, flush=flush)
                 if steps:
-                    self._save(held, steps)
+                    self._save(held, steps, rows)
+                    if steps[-1].rebase is not None:
+                        self._held.pop(deployment, None)
+                        self._viewed.pop(deployment, None)
             except BaseException:
                 # Progress has moved past what is stored: the next check loads it again.
                 self._held.pop(deployment, None)
@@ -204,10 +211,11 @@ class Runner:
         watch, progress = held.watch, held.progress
         ledger = self._ledger(watch.deployment)
         evaluations = evaluate(watch, progress, rows, watermark_us=watermark_us, flush=flush)
-        steps = [
-            judge(watch, progress, evaluation, rows, ledger, alerts=self.alerts)
-            for evaluation in islice(evaluations, INSTANTS_A_SAVE)
-        ]
+        steps: list[Step] = []
+        for evaluation in islice(evaluations, INSTANTS_A_SAVE):
+            steps.append(judge(watch, progress, evaluation, rows, ledger, alerts=self.alerts))
+            if steps[-1].rebase is not None:
+                return steps, False
         return steps, len(steps) < INSTANTS_A_SAVE
 
     def _ledger(self, deployment: Deployment) -> Ledger:
@@ -266,7 +274,10 @@ class Runner:
         """The fixed side, and the reference rows where they are the domain's own."""
         settings = self.settings_of(deployment.model)
         with self.database.read() as session:
-            found = active_reference(session, deployment, Role.ONBOARDING)
+            found = active_reference(session, deployment, Role.RECENT)
+            recent = found is not None and found.domain == deployment.domain
+            if not recent:
+                found = active_reference(session, deployment, Role.ONBOARDING)
             own = found is not None and found.domain == deployment.domain
             if found is None:
                 found = active_reference(session, deployment, Role.SOURCE)
@@ -296,6 +307,7 @@ class Runner:
             own_reference=own,
             profile=profile,
             mappings=mappings,
+            live_since_us=_live_since(found) if recent else None,
         )
         if found is not None and profile is None:
             with self.database.write() as session:
@@ -362,12 +374,18 @@ class Runner:
                 add_cohort(days, TickSummary.from_bytes(summary.body), cohort_us=watch.cohort_us)
         return days
 
-    def _save(self, held: _Loaded, steps: Sequence[Step]) -> None:
+    def _save(self, held: _Loaded, steps: Sequence[Step], rows: RowSource) -> None:
         """Checkpoint, summaries, findings, incidents, requests and messages, or none of them."""
         watch, progress = held.watch, held.progress
         deployment, now = watch.deployment, self.clock.now()
         assert progress.evaluated_until_us is not None
         status = self._status(watch, progress, steps)
+        rebase, fresh = steps[-1].rebase, None
+        if rebase is not None:
+            until_us = steps[-1].evaluation.instant_us
+            fresh = concat_windows(
+                list(rows.rows(rebase.since_us, rebase.until_us, labels_by_us=until_us))
+            )
         with self.database.write() as session:
             self.guard(session)
             changed = _changed(steps)
@@ -393,8 +411,12 @@ class Runner:
                     raise ChangedMeanwhileError(str(error)) from error
                 for request in step.requests:
                     add_request(session, request)
+                for request in step.judged:
+                    save_judged(session, request)
                 for message in step.messages:
                     post(session, message, self.routing(), now)
+            if rebase is not None and fresh is not None:
+                self._add_rebased(session, watch, rebase, fresh, steps[-1].evaluation.instant_us)
             set_evaluated(
                 session,
                 deployment,
@@ -412,6 +434,27 @@ class Runner:
             findings=findings,
             until=to_datetime(progress.evaluated_until_us).isoformat(),
         )
+
+    def _add_rebased(
+        self, session: Session, watch: Watch, rebase: Rebase, rows: Window, now_us: int
+    ) -> None:
+        """A reference of rows since the new version, which the next look opens."""
+        request = rebase.request
+        serving = f"version {request.version}" if request.version else "the result"
+        deployment = watch.deployment
+        schema = self.schema_of(deployment.model) or watch.schema
+        add_reference(
+            session,
+            deployment.model,
+            deployment.domain,
+            Role.RECENT,
+            replace(rows, domain=None),
+            schema,
+            self.clock.now(),
+            note=f"re-based after {request.id}: {serving} serves",
+        )
+        save_judged(session, replace(request, rebased_at=to_datetime(now_us)))
+        log.info("deployment.rebased", deployment=str(deployment), rows=rows.rows)
 
     def _refuse_if_touched(self, session: Session, incident: Incident) -> None:
         """Fail if a person acknowledged or resolved an incident this check is about to write."""
@@ -468,6 +511,12 @@ def _spans(
     step_us = max(-(-(watermark_us - behind_us) // pieces), HOUR_US)
     ends = [*range(behind_us + step_us, watermark_us, step_us), watermark_us]
     return [(start - back_us, end) for start, end in pairwise([behind_us, *ends])]
+
+
+def _live_since(reference: Reference | None) -> int | None:
+    """Rows after a reference of recent rows are live: from the next day on."""
+    until_us = None if reference is None else reference.until_us
+    return None if until_us is None else -(-(until_us + 1) // DAY_US) * DAY_US
 
 
 def _changed(steps: Sequence[Step]) -> list[Incident]:

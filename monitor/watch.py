@@ -45,7 +45,8 @@ class Watch:
     diagnosis), or rows of all domains where it has none (`own_reference` False).
     `reference_span_us` is None where the reference has no time axis, and so is
     `reference_rows_per_day`, the rows a day of its quietest and its busiest week. By `mappings`
-    rows are read in the terms of the reference.
+    rows are read in the terms of the reference. Rows before `live_since_us` are not judged: they
+    came before the version that the reference is of, or are the reference.
     """
 
     deployment: Deployment
@@ -62,6 +63,7 @@ class Watch:
     base_tick_us: int
     fingerprint: str
     mappings: tuple[AppliedMapping, ...] = ()
+    live_since_us: int | None = None
 
     @property
     def cohort_us(self) -> int:
@@ -78,6 +80,7 @@ def open_watch(
     own_reference: bool,
     profile: Profile | None = None,
     mappings: tuple[AppliedMapping, ...] = (),
+    live_since_us: int | None = None,
 ) -> Watch:
     """Fit cells and streams on a reference window; `profile` skips the fit when it is stored."""
     reference = comparable_reference(reference, schema, settings)
@@ -100,6 +103,7 @@ def open_watch(
         base_tick_us=settings.tick_us or BASE_TICK_US,
         fingerprint=_fingerprint(deployment, schema, settings, fitted, mappings),
         mappings=mappings,
+        live_since_us=live_since_us,
     )
 
 

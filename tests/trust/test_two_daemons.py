@@ -159,12 +159,12 @@ def test_who_slept_through_its_lease_writes_nothing_and_the_other_has_done_it_al
     genuine = type(sleeper.runner)._save
     written: list[str] = []
 
-    def save(runner: Any, held: Any, steps: Any) -> None:
+    def save(runner: Any, held: Any, steps: Any, rows: Any) -> None:
         if runner is sleeper.runner and "other" not in written:
             clock.ahead += 2 * sleeper.leases.length - timedelta(seconds=1)
             written.append("other")
             other.check_due()
-        genuine(runner, held, steps)
+        genuine(runner, held, steps, rows)
         written.append("sleeper" if runner is sleeper.runner else "by other")
 
     monkeypatch.setattr(type(sleeper.runner), "_save", save)
