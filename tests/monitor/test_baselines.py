@@ -50,7 +50,7 @@ def two_arms(days: int, first_day: int, seed: int = 1) -> pa.Table:
 
 def by_arms(plan: BaselinePlan) -> Replay:
     reference = table(two_arms(30, 0))
-    log = table(two_arms(40, 30), like=reference)
+    log = table(two_arms(25, 30), like=reference)
     return replay(reference, log, replace(DAILY, baseline=plan))
 
 
