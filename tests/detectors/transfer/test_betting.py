@@ -40,6 +40,14 @@ def test_a_margin_must_be_beaten_before_capital_grows() -> None:
     assert log_capital_of_counts(won, lost, none, margin=0.1)[-1] < 0.0
 
 
+def test_the_bet_on_a_margin_is_a_bet_on_what_exceeds_it() -> None:
+    """Credits less the margin, over the most they can then cost."""
+    won, lost, ties = np.array([3.0]), np.array([2.0]), np.array([4.0])
+    credit = (np.repeat([1.0, -1.0, 0.0], [3, 2, 4]) - 0.2) / 1.2
+    found = log_capital_of_counts(won, lost, ties, margin=0.2)[-1]
+    assert found == pytest.approx(log_capital(credit)[-1])
+
+
 def test_a_credit_that_could_cost_more_than_the_stake_is_refused() -> None:
     with pytest.raises(ValueError, match="lie in"):
         log_capital(np.array([0.0, 1.5]))

@@ -98,7 +98,7 @@ def test_propensities_undo_a_split_that_depends_on_the_row() -> None:
     rng = np.random.default_rng(5)
     n = 40_000
     hard = rng.random(n) < 0.5
-    share = np.where(hard, 0.8, 0.2)
+    share = np.where(hard, 0.9, 0.3)
     logit = np.where(hard, 0.0, 3.0) * rng.choice([-1, 1], n)
     treated = rng.random(n) < share
     window = Window(
@@ -108,7 +108,12 @@ def test_propensities_undo_a_split_that_depends_on_the_row() -> None:
         arm=Categories(np.where(treated, 0, 1).astype(np.int32), ("transfer", "baseline")),
         numeric={"p": share},
     )
-    fair = ab_contrast(window, replace(AB, propensity="p"), task=Task.BINARY)[:, 0]
+    found = ab_contrast(window, replace(AB, propensity="p"), task=Task.BINARY)
+    fair = found[:, 0]
+    assert window.score is not None
+    assert window.label is not None
+    everybody = loss_of(Task.BINARY, window.score, window.label).mean()
+    assert abs(found[:, 1].mean() - everybody) < 3 * found[:, 1].std() / np.sqrt(n)
     naive = ab_contrast(window, AB, task=Task.BINARY)[:, 0]
     assert abs(fair.mean()) < 3 * fair.std() / np.sqrt(n)
     assert naive.mean() > 10 * naive.std() / np.sqrt(n)

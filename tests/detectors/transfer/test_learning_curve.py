@@ -74,6 +74,13 @@ def test_a_flat_curve_gains_nothing_certain() -> None:
     assert found.gain_ci[0] < 0.01
 
 
+def test_losses_that_rise_with_rows_are_fitted_flat() -> None:
+    rising = np.linspace(0.4, 0.6, len(SIZES))
+    a, b, _ = fit_curve(SIZES, rising[None, :], np.ones((1, len(SIZES))))
+    assert float(b[0]) == 0.0
+    assert float(a[0]) == pytest.approx(0.5)
+
+
 def test_few_blocks_or_one_size_have_no_curve() -> None:
     assert learning_curve(points(1)[:4]) is None
     assert learning_curve([CurvePoint(500, 10, 0.5 + i / 100) for i in range(9)]) is None
