@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice, pairwise
+from typing import Any
 
 import structlog
 from sqlalchemy.orm import Session
@@ -37,7 +38,7 @@ from monitor.aftermath import Rebase
 from monitor.baselines import Scorer, facts_of, planned_schema
 from monitor.clock import Clock
 from monitor.dispatch import post
-from monitor.judgement import Ledger, Step, judge, standing_verdict
+from monitor.judgement import Ledger, Step, current_verdict, judge, standing_verdict
 from monitor.named import run_lengths
 from monitor.pipeline import ClockName, RowSource, add_cohort, evaluate, open_progress
 from monitor.progress import Progress
@@ -45,6 +46,7 @@ from monitor.reports.forms import verdict_json
 from monitor.scorers import mark_saved, open_scorer, save_scorer
 from monitor.stored_rows import CACHED_ROWS, ModelRows, StoredRows
 from monitor.translated_rows import in_source_terms
+from monitor.verdict_versions import late_labels, next_versions, revised_days
 from monitor.watch import Watch, open_watch
 from storage.baselines import baselines_of, load_state
 from storage.checkpoints import load_checkpoint, save_checkpoint
@@ -94,6 +96,7 @@ class _Loaded:
     watch: Watch
     progress: Progress
     epoch: int
+    versions: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
@@ -191,6 +194,8 @@ class Runner:
             )
             try:
                 steps, done = self._advance(held, rows, watermark_us, flush=flush)
+                if any(s.evaluation.cohort_day_closed or s.evaluation.ended for s in steps):
+                    held.versions = self._versions(held, rows)
                 if steps:
                     self._save(held, steps, rows)
                     if steps[-1].rebase is not None:
@@ -218,6 +223,21 @@ class Runner:
                 return steps, False
         return steps, len(steps) < INSTANTS_A_SAVE
 
+    def _versions(self, held: _Loaded, rows: RowSource) -> list[dict[str, Any]]:
+        """The verdict's versions, one more where late labels have changed it."""
+        watch, progress = held.watch, held.progress
+        if not watch.schema.has_baseline or not progress.cohort_days:
+            return held.versions
+        assert progress.evaluated_until_us is not None
+        days, scorer = progress.cohort_days, progress.scorer
+        revised = revised_days(watch, days, rows, scorer, held.versions)
+        judged, again = (
+            current_verdict(watch, one, ended=False, scorer=scorer, left_out=progress.left_out)
+            for one in (days, revised)
+        )
+        now = to_datetime(progress.evaluated_until_us)
+        return next_versions(held.versions, judged, again, late_labels(days, revised), now=now)
+
     def _ledger(self, deployment: Deployment) -> Ledger:
         with self.database.read() as session:
             incidents = open_incidents(session, deployment)
@@ -244,21 +264,22 @@ class Runner:
         if opened is None:
             return None
         watch, reference = opened
+        versions = list((state.status or {}).get("verdict_versions", []))
         with self.database.read() as session:
             stored = load_checkpoint(session, deployment)
         scorer = self._scorer(watch, reference)
         if stored is None:
             progress = open_progress(watch, reference)
             progress.scorer = scorer
-            return _Loaded(watch, progress, 0)
+            return _Loaded(watch, progress, 0, versions)
         if stored.fingerprint == watch.fingerprint:
             progress = Progress.from_bytes(stored.body)
             progress.scorer = scorer
             progress.cohort_days = self._cohort_days(watch, progress)
-            return _Loaded(watch, progress, stored.epoch)
+            return _Loaded(watch, progress, stored.epoch, versions)
         scorer = self._scorer(watch, reference, afresh=True)
         progress = self._rebuild(watch, reference, stored.evaluated_until_us, scorer)
-        return _Loaded(watch, progress, stored.epoch)
+        return _Loaded(watch, progress, stored.epoch, versions)
 
     def _scorer(self, watch: Watch, reference: Window | None, *, afresh: bool = False) -> Scorer:
         """What makes this deployment's cohorts comparable, as it was saved or `afresh`."""
@@ -379,7 +400,7 @@ class Runner:
         watch, progress = held.watch, held.progress
         deployment, now = watch.deployment, self.clock.now()
         assert progress.evaluated_until_us is not None
-        status = self._status(watch, progress, steps)
+        status = self._status(watch, progress, steps) | {"verdict_versions": held.versions}
         rebase, fresh = steps[-1].rebase, None
         if rebase is not None:
             until_us = steps[-1].evaluation.instant_us

@@ -38,6 +38,9 @@ from monitor.reports.forms import finding_json
 from monitor.reports.transfer import gate_json, gate_of, transfer_details
 from monitor.reports.verification import verification_json
 from monitor.runner import Runner
+from monitor.stored_rows import ModelRows, StoredRows
+from monitor.translated_rows import in_source_terms
+from monitor.verdict_versions import revised_days, with_version
 from monitor.watch import mean_loss, onboarding_level
 from storage.baselines import baselines_of
 from storage.deployments import DeploymentState, get_deployment, list_deployments
@@ -109,7 +112,13 @@ def live_report(
     current, _ = scorer.comparable(current)
     status = state.status or {}
     left_out = int(status.get("left_out", 0))
+    issued = status.get("verdict_versions", [])
+    if issued and issued[-1]["late"]:
+        stored = StoredRows(database, deployment, ModelRows(database, deployment.model))
+        rows = in_source_terms(stored, watch.mappings)
+        cohorts = revised_days(watch, cohorts, rows, scorer, issued)
     verdict = current_verdict(watch, cohorts, ended=False, scorer=scorer, left_out=left_out)
+    verdict = with_version(verdict, issued)
     rate = watch.profile.label_rate
     path = eroded = None
     if watch.schema.has_baseline and cohorts:
@@ -142,6 +151,8 @@ def live_report(
         pooled=_pooled(known_states, deployment),
     )
     details["warnings"] += signature_warnings(registered)
+    details["version"] = int(issued[-1]["version"]) if issued else None
+    details["versions"] = [dict(version) for version in issued]
     verified = verification_json(mappings)
     doubts = [verified["words"]] if verified["state"] == "unverified" else []
     maturity = Maturity(status.get("maturity", Maturity.WARMING.value))
