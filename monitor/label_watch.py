@@ -26,6 +26,7 @@ from detectors.maturity.facts import (
     label_watch_specs,
 )
 from detectors.records import (
+    DAY_US,
     Finding,
     FloatArray,
     IntArray,
@@ -231,3 +232,12 @@ def _gap_words(effect: float) -> str:
         f"realised loss is {abs(effect):.3g} {way} what the scores let expect; no estimate without "
         "labels can see why: the rule behind the labels, or the calibration, has changed"
     )
+
+
+def past_gaps(watch: Watch, rows: Window) -> FloatArray:
+    """What estimates of mean loss missed on each day (d,) of rows whose labels have come."""
+    curve, task = watch.profile.ruler.curve, watch.schema.task
+    found = [
+        gap_statistic(label_facts(day, None, curve, task)) for _, day in ticks_of(rows, DAY_US)
+    ]
+    return np.array([y for y, v in found if np.isfinite(v)])

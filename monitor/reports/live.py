@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import numpy as np
+
 from alerts.feedback import judged
 from alerts.records import Incident, IncidentKind
 from detectors.actions import action_for
@@ -33,6 +35,7 @@ from monitor.baselines import RecordedScorer, facts_of, signature_warnings
 from monitor.durations import duration_words
 from monitor.errors import InputError, did_you_mean, shortened
 from monitor.judgement import current_verdict, spends_budget
+from monitor.label_watch import past_gaps
 from monitor.reports.build import ReferenceLine, answer, overall_state, write_down
 from monitor.reports.forms import finding_json
 from monitor.reports.transfer import gate_json, gate_of, transfer_details
@@ -133,6 +136,7 @@ def live_report(
         watch.settings,
         transfer=verdict,
         diagnosis=standing_diagnosis(incidents, verdict),
+        estimate_gaps=np.concatenate([past_gaps(watch, part) for part in (reference, current)]),
     )
     if not any(incident.is_open for incident in incidents) and overall_state(answers) in ILL:
         # Nobody is working on it yet, but the window is not well: look at it once.

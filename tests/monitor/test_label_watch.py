@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from detectors.records import DAY_US, HOUR_US, Finding, Settings, Tier, to_datetime, to_us
-from monitor.label_watch import LabelWatch, without_pages
+from monitor.label_watch import LabelWatch, past_gaps, without_pages
 from monitor.progress import Progress
 from monitor.replay import Replay, replay
 from tests.end_to_end.histories import START_US, as_table, history
@@ -117,3 +117,20 @@ def test_pages_of_inputs_and_verdicts_are_left_alone(slow: Replay) -> None:
     assert [f.tier for f in told] == [Tier.PAGE, Tier.TICKET]
     usual = LabelWatch(watched.clock, watched.ruler)
     assert without_pages(usual, [page("loss.mean")]) == [page("loss.mean")]
+
+
+def test_past_misses_are_one_a_labelled_day() -> None:
+    reference = as_table(history(days=30, rows_a_day=120, seed=1))
+    domain = reference.window.domain
+    assert domain is not None
+    south = reference.window.take(domain.codes == domain.values.index("south"))
+    result = replay(
+        reference,
+        as_table(history(days=3, rows_a_day=20, seed=2, first_day=30), like=reference),
+        SETTINGS,
+        model="m",
+    )
+    watch = next(d.watch for d in result.domains if d.deployment.domain == "south")
+    gaps = past_gaps(watch, south)
+    assert len(gaps) == 30
+    assert abs(float(gaps.mean())) < 0.02
