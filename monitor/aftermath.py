@@ -87,9 +87,11 @@ def with_harm(watch: Watch, progress: Progress, decision: Decision) -> Decision:
         place = _place(watch, progress, request.action.stream)
         seen = None
         if place is not None:
-            clock, stream, _ = place
+            clock, stream, spec = place
             seen = clock.recent_effect(stream, since_us=to_us(request.since))
             seen = seen or clock.recent_effect(stream)
+            if seen is not None and abs(seen[0]) <= max(spec.delta_min, Z * seen[1]):
+                seen = None  # its labels have not come yet: there is nothing to hold against
         requests.append(request if seen is None else replace(request, harm=seen[0]))
     return replace(decision, retraining=tuple(requests))
 

@@ -31,7 +31,7 @@ def as_served(live: Window, outcome: str) -> Window:
     new = live.ts_us >= SERVED_US
     if outcome == "worked":
         ill &= ~new
-        noise = np.random.default_rng(9).normal(0.0, 0.8, live.rows)
+        noise = np.random.default_rng(9).normal(0.0, 0.5, live.rows)
         log_odds = np.where(new, log_odds + noise, log_odds)
     log_odds = np.where(ill, log_odds + 1.0, log_odds)
     return replace(live, score=1.0 / (1.0 + np.exp(-log_odds)))
