@@ -1,16 +1,24 @@
-"""kill -9 of the whole daemon at random moments during ingest: what was acknowledged is there.
+"""kill -9 of the daemon, at random moments or named points: what was acknowledged is there.
 
     python -m benchmarks.trust.kills --kills 100 --seed 0
+    python -m benchmarks.trust.kills --kills 100 --database postgresql:///test
+    python -m benchmarks.trust.kills --points 20 --database postgresql:///test
+
+With `--points N` the daemon dies N times at each point of `crashing.POINTS`; a life in which it
+does not come by that point ends at random and is counted apart. On PostgreSQL a database is made
+and dropped.
 
 A sender posts batches of events and labels without pause, sends again what was not answered,
 and notes every id whose batch was acknowledged. The daemon is killed at a random moment, again
 and again, and started each time on the same database. At the end every acknowledged id must be
-stored exactly once, and the alarms must be those of a run that was never killed.
+stored exactly once, the alarms must be those of a run that was never killed, every change of an
+incident must have one message, and the receiver must have got each under its id.
 """
 
 from __future__ import annotations
 
 import argparse
+import http.server
 import io
 import os
 import random
@@ -27,7 +35,9 @@ from pathlib import Path
 
 import httpx2
 import pyarrow as pa
+from sqlalchemy import create_engine, make_url, select, text
 
+from benchmarks.trust.crashing import ON_POSTGRES, POINTS
 from detectors.records import DAY_US, Deployment
 from monitor.references import add_reference_table
 from monitor.replay import replay
@@ -35,12 +45,17 @@ from storage.engine import open_database
 from storage.findings import list_findings
 from storage.inbox import read_model
 from storage.migrations import upgrade
+from storage.outbox import waiting_count
 from storage.references import Role
+from storage.tables import DeliveryRow, MessageRow
 from tests.end_to_end.histories import START_US, as_table, history, part
+from tests.sources import ROOT
 
 MODEL = "churn"
 FIRST_DAY, DAYS = 30, 30
 LONGEST_LIFE_S = 3.0
+LONGEST_WAIT_S = 6.0
+"""For a named point; then the daemon is killed where it is."""
 
 
 @dataclass(slots=True)
@@ -51,6 +66,8 @@ class Tally:
     labels: set[str] = field(default_factory=set)
     posts: int = 0
     failed_posts: int = 0
+    received: list[str] = field(default_factory=list)
+    at: dict[str, int] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -59,68 +76,159 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rows-a-day", type=int, default=400)
-    arguments = parser.parse_args()
-    problems = run(arguments.kills, arguments.seed, arguments.rows_a_day)
+    parser.add_argument("--database", default="", help="a PostgreSQL server; default: SQLite")
+    parser.add_argument("--points", type=int, default=0, help="kills at each named point instead")
+    given = parser.parse_args()
+    name = f"kedge_kills_{os.getpid()}"
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        if not given.database:
+            url = f"sqlite:///{home / 'kedge.db'}"
+            problems = run(home, url, given.kills, given.points, given.seed, given.rows_a_day)
+            return 1 if problems else 0
+        server = make_url(given.database)
+        admin = create_engine(
+            server.set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
+        )
+        with admin.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+        try:
+            url = server.set(database=name).render_as_string(hide_password=False)
+            problems = run(home, url, given.kills, given.points, given.seed, given.rows_a_day)
+        finally:
+            with admin.connect() as connection:
+                connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+            admin.dispose()
     return 1 if problems else 0
 
 
-def run(kills: int, seed: int, rows_a_day: int) -> list[str]:
-    """Kill `kills` times; the list of what was found wrong, printed with a table."""
+def run(home: Path, url: str, kills: int, points: int, seed: int, rows_a_day: int) -> list[str]:
+    """Kill `kills` times, or `points` times at each point; what was found wrong, with a table."""
     rng = random.Random(seed)
     reference = as_table(history(days=30, rows_a_day=rows_a_day, seed=1))
     log = history(
-        days=DAYS, rows_a_day=rows_a_day, seed=2, first_day=FIRST_DAY, fault_day=FIRST_DAY + 15
+        days=DAYS, rows_a_day=rows_a_day, seed=2, first_day=FIRST_DAY, fault_day=FIRST_DAY + 3
     )
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        port = _free_port()
-        (home / "kedge.toml").write_text(
-            f"[service]\nport = {port}\ndatabase = 'sqlite:///{home / 'kedge.db'}'\n"
-            "check_every = '1s'\nlog_level = 'error'\n"
-            f"[models.{MODEL}]\ntick = '1d'\nlabel_delay = '2d'\nlateness = '1h'\n"
-            f"review = '{DAYS}d'\nslices = [['plan']]\n"
-        )
-        database = open_database(f"sqlite:///{home / 'kedge.db'}")
-        upgrade(database)
-        add_reference_table(
-            database,
-            reference,
-            model=MODEL,
-            role=Role.ONBOARDING,
-            domain=None,
-            slices=(("plan",),),
-            now=datetime.now(UTC),
-        )
-        database.close()
-        tally, done = Tally(), threading.Event()
-        sender = threading.Thread(target=_send, args=(log, port, tally, done, kills), daemon=True)
-        sender.start()
-        started = time.monotonic()
-        killed = 0
-        while killed < kills:
-            daemon = _start(home, port)
-            time.sleep(rng.uniform(0.0, LONGEST_LIFE_S))
-            os.kill(daemon.pid, signal.SIGKILL)
-            daemon.wait()
-            killed += 1
-        daemon = _start(home, port)
-        done.wait(600)
-        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=300) as client:
-            client.post("/v1/flush", json={"model": MODEL}).raise_for_status()
-        daemon.send_signal(signal.SIGTERM)
-        daemon.wait(60)
-        sender.join(10)
-        seconds = time.monotonic() - started
-        problems = _verify(home, tally, reference, log)
-    print("| kills | posts | cut off | acknowledged events | labels | seconds | problems |")
-    print("|---:|---:|---:|---:|---:|---:|---:|")
+    tally, done = Tally(), threading.Event()
+    receiver = _receiver(tally)
+    port = _free_port()
+    (home / "kedge.toml").write_text(
+        f"[service]\nport = {port}\ndatabase = '{url}'\n"
+        "check_every = '1s'\nlog_level = 'error'\n"
+        f"[models.{MODEL}]\ntick = '1d'\nlabel_delay = '2d'\nlateness = '1h'\n"
+        f"review = '{DAYS}d'\nslices = [['plan']]\n"
+        "[[channels]]\nname = 'hook'\nkind = 'webhook'\nsecret_env = 'KEDGE_HOOK'\n"
+        f"url = 'http://127.0.0.1:{receiver.server_port}/'\nallow_networks = ['127.0.0.0/8']\n"
+    )
+    database = open_database(url)
+    upgrade(database)
+    add_reference_table(
+        database,
+        reference,
+        model=MODEL,
+        role=Role.ONBOARDING,
+        domain=None,
+        slices=(("plan",),),
+        now=datetime.now(UTC),
+    )
+    named = [*POINTS, *([] if database.is_sqlite else ON_POSTGRES)] if points else []
+    database.close()
+    planned = kills if not points else 2 * points * len(named)
+    sender = threading.Thread(target=_send, args=(log, port, tally, done, planned), daemon=True)
+    sender.start()
+    started = time.monotonic()
+    lives = 0
+    while lives < kills if not points else lives < 6 * points * len(named):
+        due = [name for name in named if tally.at.get(name, 0) < points]
+        if points and not due:
+            break
+        chosen = due[lives % len(due)] if points else ""
+        lives += 1
+        _one_life(home, port, rng, tally, chosen)
+    daemon = _start(home, port)
+    if not done.wait(900):
+        print("- the sender did not come to its end")
+    with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=300) as client:
+        client.post("/v1/flush", json={"model": MODEL}).raise_for_status()
+    _empty_outbox(url)
+    daemon.send_signal(signal.SIGTERM)
+    code = daemon.wait(60)
+    sender.join(10)
+    receiver.shutdown()
+    seconds = time.monotonic() - started
+    problems = _verify(home, url, tally, reference, log)
+    problems += [] if code == 0 else [f"the last daemon ended with {code}"]
+    problems += [
+        f"{name}: {tally.at.get(name, 0)} of {points}"
+        for name in named
+        if tally.at.get(name, 0) < points
+    ]
+    again = len(tally.received) - len(set(tally.received))
+    print("| kills | posts | cut off | events | labels | messages | sent again | s | problems |")
+    print("|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     print(
-        f"| {killed} | {tally.posts} | {tally.failed_posts} | {len(tally.acknowledged):,} "
-        f"| {len(tally.labels):,} | {seconds:.0f} | {len(problems)} |"
+        f"| {lives} | {tally.posts} | {tally.failed_posts} | {len(tally.acknowledged):,} "
+        f"| {len(tally.labels):,} | {len(set(tally.received))} | {again} | {seconds:.0f} "
+        f"| {len(problems)} |"
     )
+    for name in [*named, *([RANDOM] if points else [])]:
+        print(f"- killed {tally.at.get(name, 0)} times: {name}")
     for problem in problems:
-        print(f"- {problem}")
+        print(f"- PROBLEM: {problem}")
     return problems
+
+
+RANDOM = "elsewhere, where the point was not come by"
+
+
+def _one_life(home: Path, port: int, rng: random.Random, tally: Tally, point: str) -> None:
+    """Start the daemon and have it die, at a named point if it comes by."""
+    times = rng.choice((1, 1, 2)) if point else 0
+    try:
+        daemon = _start(home, port, point=point, times=times)
+    except DiedAtStartError:
+        tally.at[point] = tally.at.get(point, 0) + 1
+        return
+    if point:
+        try:
+            daemon.wait(LONGEST_WAIT_S)
+            tally.at[point] = tally.at.get(point, 0) + 1
+        except subprocess.TimeoutExpired:
+            tally.at[RANDOM] = tally.at.get(RANDOM, 0) + 1
+    else:
+        time.sleep(rng.uniform(0.0, LONGEST_LIFE_S))
+    daemon.kill()
+    daemon.wait()
+
+
+def _receiver(tally: Tally) -> http.server.ThreadingHTTPServer:
+    """Takes every message and notes its id."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            with tally.lock:
+                tally.received.append(self.headers["webhook-id"])
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def _empty_outbox(url: str) -> None:
+    database = open_database(url)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        with database.read() as session:
+            if waiting_count(session) == 0:
+                break
+        time.sleep(0.2)
+    database.close()
 
 
 def _send(log: pa.Table, port: int, tally: Tally, done: threading.Event, kills: int) -> None:
@@ -178,10 +286,10 @@ def _until_answered(
         time.sleep(0.05)
 
 
-def _verify(home: Path, tally: Tally, reference: object, log: pa.Table) -> list[str]:
+def _verify(home: Path, url: str, tally: Tally, reference: object, log: pa.Table) -> list[str]:
     """What is wrong with the database after the last stop."""
     problems = []
-    database = open_database(f"sqlite:///{home / 'kedge.db'}")
+    database = open_database(url)
     with database.read() as session:
         windows = read_model(session, MODEL, 0, 2**62, include_late=True)
         findings = {
@@ -191,7 +299,26 @@ def _verify(home: Path, tally: Tally, reference: object, log: pa.Table) -> list[
             }
             for name in ("north", "south")
         }
+        messages = session.execute(
+            select(MessageRow.id, MessageRow.incident_id, MessageRow.type, MessageRow.created_at)
+        ).all()
+        undelivered = session.scalars(
+            select(DeliveryRow.message_id).where(DeliveryRow.delivered_at.is_(None))
+        ).all()
+        wanted_ids = set(session.scalars(select(DeliveryRow.message_id)))
     database.close()
+    changes = {tuple(row[1:]) for row in messages}
+    if len(changes) != len(messages):
+        problems.append(f"{len(messages)} messages for {len(changes)} changes of incidents")
+    if undelivered:
+        problems.append(f"{len(undelivered)} messages are not delivered")
+    if set(tally.received) != wanted_ids:
+        problems.append(
+            f"{len(set(tally.received))} ids received, {len(wanted_ids)} in the outbox, "
+            f"{len(set(tally.received) ^ wanted_ids)} not in both"
+        )
+    if not messages:
+        problems.append("no message was sent at all: nothing was tried")
     stored = sum(window.rows for window in windows.values())
     if stored != len(tally.acknowledged):
         problems.append(f"{stored:,} rows stored, {len(tally.acknowledged):,} acknowledged")
@@ -215,16 +342,27 @@ def _settings(home: Path):  # type: ignore[no-untyped-def]
     return load_config(home / "kedge.toml").models[MODEL].settings()
 
 
-def _start(home: Path, port: int) -> subprocess.Popen[bytes]:
-    """The daemon, answering."""
-    command = [sys.executable, "-m", "monitor", "run", "--config", str(home / "kedge.toml")]
-    daemon = subprocess.Popen(command, cwd=home, stdout=subprocess.DEVNULL)
+class DiedAtStartError(RuntimeError):
+    """The daemon ended by SIGKILL, at its point, before it answered."""
+
+
+def _start(home: Path, port: int, *, point: str = "", times: int = 0) -> subprocess.Popen[bytes]:
+    """The daemon, answering; it will die at a point if one is named."""
+    command = [sys.executable, "-m", "benchmarks.trust.crashing", point, str(times)]
+    command += ["run", "--config", str(home / "kedge.toml")]
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "KEDGE_HOOK": "whsec_a2VkZ2Uga2VkZ2Uga2VkZ2Uga2VkZ2Uga2VkZ2Ug",
+    }
+    daemon = subprocess.Popen(command, cwd=home, stdout=subprocess.DEVNULL, env=environment)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             httpx2.get(f"http://127.0.0.1:{port}/livez", timeout=1).raise_for_status()
         except httpx2.HTTPError:
             if daemon.poll() is not None:
+                if daemon.returncode == -signal.SIGKILL:
+                    raise DiedAtStartError from None
                 msg = f"the daemon ended with {daemon.returncode} instead of starting"
                 raise RuntimeError(msg) from None
             time.sleep(0.02)
