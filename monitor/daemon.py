@@ -148,6 +148,7 @@ class Service:
             stopping=self._stopping.is_set,
         )
         self.runner = self._runner()
+        self.runner.moved = self._moves
         self.reader = self._runner()
         self.scheduler = SteadyScheduler(self.clock, self._clock_stepped)
 

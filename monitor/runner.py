@@ -6,7 +6,7 @@ process (checkpoint epoch) or a person (incident) was faster, and the work is do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice, pairwise
 from typing import Any
@@ -40,7 +40,14 @@ from monitor.clock import Clock
 from monitor.dispatch import post
 from monitor.judgement import Ledger, Step, current_verdict, judge, standing_verdict
 from monitor.named import run_lengths
-from monitor.pipeline import ClockName, RowSource, add_cohort, evaluate, open_progress
+from monitor.pipeline import (
+    ClockName,
+    Evaluation,
+    RowSource,
+    add_cohort,
+    evaluate,
+    open_progress,
+)
 from monitor.progress import Progress
 from monitor.reports.forms import verdict_json
 from monitor.scorers import mark_saved, open_scorer, save_scorer
@@ -105,6 +112,7 @@ class Runner:
 
     `guard` is called at the start of each transaction that saves what a check found, and may
     raise to undo it. `stopped` ends a check after what it is saving now; the next goes on there.
+    `moved` is called for every instant that is evaluated: a sign of life.
     """
 
     database: Database
@@ -115,6 +123,7 @@ class Runner:
     alerts: AlertSettings = field(default_factory=AlertSettings)
     guard: Callable[[Session], None] = lambda _: None
     stopped: Callable[[], bool] = lambda: False
+    moved: Callable[[], None] = lambda: None
     _held: dict[Deployment, _Loaded] = field(default_factory=dict)
     _viewed: dict[Deployment, tuple[Watch, Window]] = field(default_factory=dict)
 
@@ -217,7 +226,7 @@ class Runner:
         ledger = self._ledger(watch.deployment)
         evaluations = evaluate(watch, progress, rows, watermark_us=watermark_us, flush=flush)
         steps: list[Step] = []
-        for evaluation in islice(evaluations, INSTANTS_A_SAVE):
+        for evaluation in self._moving(islice(evaluations, INSTANTS_A_SAVE)):
             steps.append(judge(watch, progress, evaluation, rows, ledger, alerts=self.alerts))
             if steps[-1].rebase is not None:
                 return steps, False
@@ -237,6 +246,11 @@ class Runner:
         )
         now = to_datetime(progress.evaluated_until_us)
         return next_versions(held.versions, judged, again, late_labels(days, revised), now=now)
+
+    def _moving(self, evaluations: Iterable[Evaluation]) -> Iterator[Evaluation]:
+        for evaluation in evaluations:
+            self.moved()
+            yield evaluation
 
     def _ledger(self, deployment: Deployment) -> Ledger:
         with self.database.read() as session:
@@ -365,7 +379,8 @@ class Runner:
         rows = in_source_terms(stored, watch.mappings)
         found: list[Finding] = []
         instants = 0
-        for evaluation in evaluate(watch, progress, rows, watermark_us=until_us):
+        evaluations = evaluate(watch, progress, rows, watermark_us=until_us)
+        for evaluation in self._moving(evaluations):
             instants += 1
             found += [replace(finding, tier=Tier.LOG) for finding in evaluation.findings]
         with self.database.write() as session:

@@ -14,6 +14,7 @@ from detectors.records import Tier
 from storage.engine import Database
 from storage.outbox import (
     LostClaimError,
+    bring_forward,
     claim_next,
     dead_count,
     dead_letters,
@@ -270,3 +271,23 @@ def test_a_row_claimed_between_looking_and_updating_is_not_claimed_again(
         for table in (MessageRow, DeliveryRow):
             assert session.scalar(select(func.count()).select_from(table)) == 1
         assert session.scalar(select(func.count()).select_from(AttemptRow)) == 0
+
+
+def test_a_clock_that_was_set_back_does_not_hold_up_what_was_due(database: Database) -> None:
+    """Neither a retry that waits for a time an hour ahead, nor a claim of a process that died."""
+    hour = timedelta(hours=1)
+    put(database, message("retry"), message("fresh"), at=START + hour)
+    delivery = must_claim(database, START + hour)
+    with database.write() as session:
+        again = START + hour + 30 * SECOND
+        mark_failed(session, delivery, attempt(delivery, Outcome.RETRY, START + hour, again))
+    assert claim(database, START) is None
+    with database.write() as session:
+        assert bring_forward(session, now=START, by=hour) == 2
+    held = must_claim(database, START)
+    assert held.message.id != delivery.message.id
+    assert claim(database, START + 29 * SECOND) is None
+    assert must_claim(database, START + 30 * SECOND).message.id == delivery.message.id
+    put(database, message("dead process"), at=START - 2 * hour)
+    must_claim(database, START + hour)
+    assert must_claim(database, START - hour).message.id == "dead process"

@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 
 from detectors.records import to_datetime
 from monitor.daemon import Service
+from monitor.process_role import ProcessRole
 from monitor.serve import build_app
 from storage import engine
 from storage.engine import open_database
@@ -85,6 +86,29 @@ def test_a_full_disk_refuses_rows_and_goes_on_when_there_is_room(tmp_path: Path)
         assert client.post("/v1/events", json=body(taken, width=400)).json()["accepted"] == 100
         assert client.post("/v1/events", json=body(taken, width=400)).json()["duplicate"] == 100
         assert stored(running) == taken + 100
+
+
+def test_a_service_that_is_stopping_says_so_and_takes_nothing(tmp_path: Path) -> None:
+    with serving(f"sqlite:///{tmp_path / 'kedge.db'}") as (running, client):
+        assert client.post("/v1/events", json=body(0)).status_code == 202
+        assert client.get("/readyz").status_code == 200
+        running.refuse()
+        assert refused(client.post("/v1/events", json=body(100)))
+        assert client.get("/readyz").json()["checks"]["stopping"] != "ok"
+        assert client.get("/readyz").status_code == 503
+        assert client.get("/v1/models").status_code == 200
+        assert stored(running) == 100
+
+
+@pytest.mark.postgres
+def test_a_worker_answers_only_for_itself(url: str) -> None:
+    running = daemon(url, ProcessRole.WORKER)
+    app = build_app(running)
+    with TestClient(app, client=("127.0.0.1", 50000), base_url="http://127.0.0.1") as client:
+        assert client.get("/readyz").json()["checks"]["checks"] == "ok"
+        assert client.get("/metrics").status_code == 200
+        assert client.post("/v1/events", json=body(0)).status_code == 404
+    running.stop()
 
 
 def test_a_small_file_system_that_is_full(tmp_path: Path) -> None:
