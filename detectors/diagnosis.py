@@ -22,6 +22,7 @@ from detectors.records import (
     Window,
 )
 from detectors.schema import DETERMINISTIC, SchemaCheck, check_schema
+from detectors.schema.check import ABSENT
 
 VOLUME_RATIO = 3.0
 DUPLICATE_SHARE = 0.02
@@ -66,7 +67,7 @@ def diagnose(
     if checks is None:
         checks = check_schema(reference, current, schema)
     if min(reference.rows, current.rows) < FEWEST_ROWS:
-        checks = tuple(check for check in checks if check.check in DETERMINISTIC)
+        checks = tuple(check for check in checks if check.check in DETERMINISTIC | {ABSENT})
     contrasts = measure(
         reference,
         current,

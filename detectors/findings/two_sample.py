@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from detectors.findings.cells import category_pair, cell_pair, numeric_pair, share_explained
+from detectors.findings.components import EMBEDDING, leading_components
 from detectors.findings.threads import one_thread
-from detectors.records import BoolArray, FloatArray, Kind, Schema, Window
+from detectors.records import BoolArray, FloatArray, IntArray, Kind, Schema, Window
 
 FOLDS = 3
 TOP_CATEGORIES = 30
@@ -55,6 +56,7 @@ def encode(reference: Window, current: Window, schema: Schema) -> tuple[FloatArr
     them; categories rank by pooled frequency, those rarer than the thirtieth read -1, and null is
     a value like any other. Columns that never vary are left out. Of more than 100 columns those
     stay that explain most of the reference score: a choice that does not look at the shift.
+    An embedding enters by its leading principal components.
     """
     columns = list(schema.columns)
     if len(columns) > MOST_COLUMNS and reference.score is not None:
@@ -77,6 +79,9 @@ def encode(reference: Window, current: Window, schema: Schema) -> tuple[FloatArr
         if filled.size and (np.ptp(filled) > 0 or filled.size < values.size):
             arrays.append(values)
             categorical.append(column.kind is Kind.CATEGORICAL)
+    for component in leading_components(reference, current):
+        arrays.append(binned(component))
+        categorical.append(False)
     if not arrays:
         return np.empty((reference.rows + current.rows, 0)), np.empty(0, np.bool_)
     return np.column_stack(arrays), np.array(categorical)
@@ -159,7 +164,17 @@ def _carriers(reference: Window, current: Window, schema: Schema, g: FloatArray)
         )
         for column in schema.columns
     }
+    for component in leading_components(reference, current):
+        cells = _fifths(component)
+        shares[EMBEDDING] = shares.get(EMBEDDING, 0.0) + share_explained(logit, cells)
     strong = sorted(
         (name for name in shares if shares[name] >= CARRIER_SHARE), key=lambda n: -shares[n]
     )
     return tuple(strong[:5])
+
+
+def _fifths(values: FloatArray) -> IntArray:
+    """Fifths of values (n,), nulls a cell of their own."""
+    missing = np.isnan(values)
+    edges = np.quantile(values[~missing], (0.2, 0.4, 0.6, 0.8))
+    return np.where(missing, 5, np.digitize(np.nan_to_num(values), edges)).astype(np.int64)

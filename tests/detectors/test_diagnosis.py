@@ -353,3 +353,12 @@ def test_dependent_rows_widen_errors_until_a_small_change_is_none() -> None:
 
     assert named(slightly).mode is not Mode.NONE
     assert named(slightly, DiagnosisContext(design_effect=30.0)).mode is Mode.NONE
+
+
+def test_a_feature_that_is_not_filled_needs_no_classifier_and_few_rows_do() -> None:
+    """Sixty rows are too few to compare distributions, and plenty to see a default everywhere."""
+    few = world(60, 2)
+
+    assert named(with_age(few, np.full(60, 0.0))).mode is Mode.FEATURE_ABSENT
+    assert named(with_age(few, np.full(60, np.nan))).mode is Mode.FEATURE_ABSENT
+    assert named(few).mode is Mode.UNDETERMINED
