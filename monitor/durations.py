@@ -16,30 +16,38 @@ _UNITS_US = {
 }
 _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(s|min|h|d|w)\s*$")
 _BUDGET = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(?:pages?|alarms?)\s*(?:/|per)\s*(.+)$")
-_ROWS = re.compile(r"^\s*(\d+)\s*rows?\s*$")
+_ROWS = re.compile(r"^\s*(\d{1,9})\s*rows?\s*$")
+MOST_PAGES = 1e6
+LONGEST_US = 36_525 * DAY_US
+"""A hundred years. A date that far from now can still be written down."""
 
 
 def parse_duration(text: str, *, what: str, allow_zero: bool = False) -> int:
     """'90min', '6h', '1 d', '2w' as microseconds.
 
     Raises:
-        UsageError: if the text is no duration, or is zero and may not be.
+        UsageError: if the text is no duration, is zero and may not be, or is over 100 years.
     """
     match = _DURATION.match(text)
     if match is None or (float(match[1]) == 0 and not allow_zero):
         msg = f"{what}: '{text}' is no duration; write a number and s, min, h, d or w, as in 6h"
         raise UsageError(msg)
-    return round(float(match[1]) * _UNITS_US[match[2]])
+    length_us = float(match[1]) * _UNITS_US[match[2]]
+    if length_us > LONGEST_US:
+        msg = f"{what}: '{text.strip()[:40]}' is longer than 100 years; write at most 36525d"
+        raise UsageError(msg)
+    return round(length_us)
 
 
 def parse_budget(text: str) -> Budget:
     """'1 page / 30 d' as a Budget.
 
     Raises:
-        UsageError: if it does not read "N page(s) / duration" with N above zero.
+        UsageError: if it does not read "N page(s) / duration" with N above zero and no more than
+            a million.
     """
     match = _BUDGET.match(text)
-    if match is None or float(match[1]) <= 0:
+    if match is None or not 0 < float(match[1]) <= MOST_PAGES:
         msg = f"budget: '{text}' does not read as a rate; write it as in '1 page / 30 d'"
         raise UsageError(msg)
     period_us = parse_duration(match[2], what="budget period")

@@ -109,20 +109,23 @@ def screen_events(
             "not above 0",
             "send 1 / the probability with which the row was kept",
         )
+    clean = True
     for name in ("domain", "version", "arm", "cluster", "prediction"):
         names: Categories | None = getattr(window, name)
         if names is not None:
-            _screen_texts(screen, name, names, MAX_NAME_CHARACTERS, _CONTROL)
+            clean &= _screen_texts(screen, name, names, MAX_NAME_CHARACTERS, _CONTROL)
     if window.domain is not None and "" in window.domain.values:
         nameless = window.domain.codes == window.domain.values.index("")
         remedy = f"name the domain, or leave it out: then it is '{DEFAULT_DOMAIN}'"
         screen.refuse(nameless, "domain", lambda _: "", "empty", remedy)
     for name, texts in window.categorical.items():
-        _screen_texts(screen, name, texts, MAX_TEXT_CHARACTERS, _NUL)
+        clean &= _screen_texts(screen, name, texts, MAX_TEXT_CHARACTERS, _NUL)
     ids: Sequence[str] = draft.ids
     if not screen.good.all():
         rows = np.flatnonzero(screen.good)
         window, ids = compact(window.take(rows)), [ids[row] for row in rows.tolist()]
+    elif not clean:  # texts in a dictionary on the wire that no row refers to
+        window = compact(window)
     window = replace(window, domain=_with_default(window.domain, window.rows))
     hi, lo = hash_texts(model, ids)
     return EventBatch(model, window, hi, lo, Refused.from_rejections(rejections, warnings))
@@ -202,11 +205,11 @@ def _screen_instants(
 
 def _screen_texts(
     screen: _Screen, field: str, column: Categories, longest: int, banned: re.Pattern[str]
-) -> None:
-    """Look at each distinct text once."""
+) -> bool:
+    """Look at each distinct text once; whether all of them are good, those of no row as well."""
     values = column.values
     if not values or (max(map(len, values)) <= longest and not banned.search("".join(values))):
-        return
+        return True
     too_long = np.array([*(len(text) > longest for text in values), False])
     holds_banned = np.array([*(banned.search(text) is not None for text in values), False])
 
@@ -223,6 +226,7 @@ def _screen_texts(
         "control character",
         "leave control characters out",
     )
+    return False
 
 
 def _with_default(domain: Categories | None, rows: int) -> Categories:

@@ -52,6 +52,18 @@ def test_a_time_zone_that_is_no_text_is_refused() -> None:
     assert judge(make_case(0, 25_058)) == "400"
 
 
+@pytest.mark.parametrize("number", [286_018, 515_338])
+def test_a_text_in_a_dictionary_that_no_row_has_is_not_kept(number: int) -> None:
+    """Of seed 1, as they were found: texts over the limit went into the vocabulary of a batch."""
+    assert judge(make_case(1, number)) in {"kept", "rows refused"}
+
+
+@pytest.mark.parametrize("number", [38_575, 77_127])
+def test_a_duration_without_end_is_no_configuration(number: int) -> None:
+    """Of seed 1, as they were found: hundreds of digits and a unit were a traceback."""
+    assert judge(make_case(1, number)) == "refused"
+
+
 @given(
     st.sampled_from(["json", "ndjson", "labels", "learn"]),
     st.lists(st.one_of(st.binary(max_size=20), st.sampled_from(WORDS)), max_size=12),
