@@ -24,13 +24,14 @@ import os
 import random
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import httpx2
@@ -38,6 +39,7 @@ import pyarrow as pa
 from sqlalchemy import create_engine, make_url, select, text
 
 from benchmarks.trust.crashing import ON_POSTGRES, POINTS
+from benchmarks.trust.nursery import live, nursery
 from detectors.records import DAY_US, Deployment
 from monitor.references import add_reference_table
 from monitor.replay import replay
@@ -49,11 +51,11 @@ from storage.outbox import waiting_count
 from storage.references import Role
 from storage.tables import DeliveryRow, MessageRow
 from tests.end_to_end.histories import START_US, as_table, history, part
-from tests.sources import ROOT
 
 MODEL = "churn"
+NURSERY = nursery()
 FIRST_DAY, DAYS = 30, 30
-LONGEST_LIFE_S = 3.0
+LONGEST_LIFE_S = 1.5
 LONGEST_WAIT_S = 6.0
 """For a named point; then the daemon is killed where it is."""
 
@@ -64,6 +66,7 @@ class Tally:
 
     acknowledged: set[str] = field(default_factory=set)
     labels: set[str] = field(default_factory=set)
+    lives: int = 0
     posts: int = 0
     failed_posts: int = 0
     received: list[str] = field(default_factory=list)
@@ -145,14 +148,17 @@ def run(home: Path, url: str, kills: int, points: int, seed: int, rows_a_day: in
         chosen = due[lives % len(due)] if points else ""
         lives += 1
         _one_life(home, port, rng, tally, chosen)
+        tally.lives = lives
+    tally.lives = planned + 1
     daemon = _start(home, port)
     if not done.wait(900):
         print("- the sender did not come to its end")
     with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=300) as client:
         client.post("/v1/flush", json={"model": MODEL}).raise_for_status()
     _empty_outbox(url)
-    daemon.send_signal(signal.SIGTERM)
-    code = daemon.wait(60)
+    daemon.terminate()
+    daemon.join(60)
+    code = daemon.exitcode
     sender.join(10)
     receiver.shutdown()
     seconds = time.monotonic() - started
@@ -190,15 +196,13 @@ def _one_life(home: Path, port: int, rng: random.Random, tally: Tally, point: st
         tally.at[point] = tally.at.get(point, 0) + 1
         return
     if point:
-        try:
-            daemon.wait(LONGEST_WAIT_S)
-            tally.at[point] = tally.at.get(point, 0) + 1
-        except subprocess.TimeoutExpired:
-            tally.at[RANDOM] = tally.at.get(RANDOM, 0) + 1
+        daemon.join(LONGEST_WAIT_S)
+        came = point if daemon.exitcode is not None else RANDOM
+        tally.at[came] = tally.at.get(came, 0) + 1
     else:
         time.sleep(rng.uniform(0.0, LONGEST_LIFE_S))
     daemon.kill()
-    daemon.wait()
+    daemon.join()
 
 
 def _receiver(tally: Tally) -> http.server.ThreadingHTTPServer:
@@ -232,30 +236,37 @@ def _empty_outbox(url: str) -> None:
 
 
 def _send(log: pa.Table, port: int, tally: Tally, done: threading.Event, kills: int) -> None:
-    """Post every day of the log in order, each until it is answered; labels a day behind."""
-    url = f"http://127.0.0.1:{port}"
-    pieces = max(1, -(-3 * kills // DAYS))
-    with httpx2.Client(base_url=url, timeout=30) as client:
-        for day in range(FIRST_DAY, FIRST_DAY + DAYS + 2):
-            since_us = START_US + day * DAY_US
-            events = part(log, since_us=since_us, until_us=since_us + DAY_US)
-            bodies = [
-                ("/v1/events", piece.drop_columns(["label", "label_ts"]), tally.acknowledged)
-                for piece in _cut(events, pieces)
-            ]
-            known = log.filter(_between(log, "label_ts", since_us, since_us + DAY_US))
-            labels = pa.table(
-                {
-                    "id": known.column("id"),
-                    "label": known.column("label"),
-                    "ts": known.column("label_ts"),
-                }
-            )
-            bodies += [("/v1/labels", piece, tally.labels) for piece in _cut(labels, 1)]
-            for path, table, acknowledged in bodies:
-                if table.num_rows:
-                    _until_answered(client, path, table, tally, acknowledged)
+    """Post every day of the log in order, each until it is answered; labels a day behind.
+
+    New rows come as the kills go on, so that there are some left for the last. While the next
+    piece is not due yet one that was answered is posted again: there is always a post under way.
+    """
+    rng = random.Random(kills)
+    pieces = list(_pieces(log, max(1, -(-3 * kills // DAYS))))
+    with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        for number, (path, table, labels) in enumerate(pieces):
+            acknowledged = tally.labels if labels else tally.acknowledged
+            _until_answered(client, path, table, tally, acknowledged)
+            while (tally.lives + 1) * len(pieces) < number * kills:
+                path, table, labels = pieces[rng.randrange(max(0, number - 200), number + 1)]
+                acknowledged = tally.labels if labels else tally.acknowledged
+                _until_answered(client, path, table, tally, acknowledged)
     done.set()
+
+
+def _pieces(log: pa.Table, a_day: int) -> Iterator[tuple[str, pa.Table, bool]]:
+    """What is posted, in order: where to, the rows, and whether they are labels."""
+    for day in range(FIRST_DAY, FIRST_DAY + DAYS + 2):
+        since_us = START_US + day * DAY_US
+        events = part(log, since_us=since_us, until_us=since_us + DAY_US)
+        for piece in _cut(events.drop_columns(["label", "label_ts"]), a_day):
+            if piece.num_rows:
+                yield "/v1/events", piece, False
+        known = log.filter(_between(log, "label_ts", since_us, since_us + DAY_US))
+        names = {"id": "id", "label": "label", "ts": "label_ts"}
+        labels = pa.table({name: known.column(column) for name, column in names.items()})
+        if labels.num_rows:
+            yield "/v1/labels", labels, True
 
 
 def _until_answered(
@@ -346,24 +357,21 @@ class DiedAtStartError(RuntimeError):
     """The daemon ended by SIGKILL, at its point, before it answered."""
 
 
-def _start(home: Path, port: int, *, point: str = "", times: int = 0) -> subprocess.Popen[bytes]:
+def _start(home: Path, port: int, *, point: str = "", times: int = 0) -> ForkServerProcess:
     """The daemon, answering; it will die at a point if one is named."""
-    command = [sys.executable, "-m", "benchmarks.trust.crashing", point, str(times)]
-    command += ["run", "--config", str(home / "kedge.toml")]
-    environment = os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "KEDGE_HOOK": "whsec_a2VkZ2Uga2VkZ2Uga2VkZ2Uga2VkZ2Uga2VkZ2Ug",
-    }
-    daemon = subprocess.Popen(command, cwd=home, stdout=subprocess.DEVNULL, env=environment)
+    environment = {"KEDGE_HOOK": "whsec_a2VkZ2Uga2VkZ2Uga2VkZ2Uga2VkZ2Uga2VkZ2Ug"}
+    arguments = [point, str(times), "run", "--config", str(home / "kedge.toml")]
+    daemon = NURSERY.Process(target=live, args=(home, environment, arguments), daemon=True)
+    daemon.start()
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             httpx2.get(f"http://127.0.0.1:{port}/livez", timeout=1).raise_for_status()
         except httpx2.HTTPError:
-            if daemon.poll() is not None:
-                if daemon.returncode == -signal.SIGKILL:
+            if daemon.exitcode is not None:
+                if daemon.exitcode == -signal.SIGKILL:
                     raise DiedAtStartError from None
-                msg = f"the daemon ended with {daemon.returncode} instead of starting"
+                msg = f"the daemon ended with {daemon.exitcode} instead of starting"
                 raise RuntimeError(msg) from None
             time.sleep(0.02)
         else:
