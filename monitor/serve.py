@@ -30,7 +30,7 @@ from monitor.process_role import ProcessRole
 from monitor.systemd import ServiceManager
 from monitor.telemetry import configure_logging
 from storage.engine import open_database
-from storage.one_writer import SecondWriterError, only_writer
+from storage.one_writer import SecondWriterError, UnusableFileError, only_writer
 
 log = structlog.get_logger()
 
@@ -57,7 +57,7 @@ def serve(
     try:
         with only_writer(open_database(config.service.database)):
             ended = _serve(config, config_path, port=port, role=role)
-    except SecondWriterError as error:
+    except (SecondWriterError, UnusableFileError) as error:
         raise InputError(str(error)) from error
     if not ended:
         # A job that hangs must not keep the process: what it has not saved, nobody relies on.

@@ -17,18 +17,27 @@ class SecondWriterError(RuntimeError):
     """Another daemon writes this SQLite file."""
 
 
+class UnusableFileError(RuntimeError):
+    """Nothing can be written where the SQLite file should be."""
+
+
 @contextmanager
 def only_writer(database: Database) -> Iterator[None]:
     """Be the only daemon on a SQLite file while the block runs; nothing to do on PostgreSQL.
 
     Raises:
         SecondWriterError: another process is it.
+        UnusableFileError: the folder is missing or closed.
     """
     if database.path is None:
         yield
         return
     path = f"{database.path}.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        msg = f"{database.path}: unable to open database file: {error.strerror}"
+        raise UnusableFileError(msg) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
