@@ -91,7 +91,7 @@ def main() -> None:
     # wide file spent four fifths of its time in the kernel.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="kedge", standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         sys.exit(1)
