@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 
 from detectors.drift.banks import LEARN, learning_bank
@@ -9,20 +11,22 @@ from detectors.drift.vector_state import VectorState
 from detectors.records import BoolArray, FloatArray
 
 
-class BankChart:
+class BankChart(ABC):
     """What CUSUM, EWMA and Page-Hinkley share; each names its width and its kernel."""
 
     __slots__ = ()
 
+    @abstractmethod
     def width(self) -> int:
-        raise NotImplementedError
+        """How many numbers a stream's memory takes."""
 
+    @abstractmethod
     def bank(self, memory: FloatArray, values: FloatArray, limits: FloatArray) -> BoolArray:
         """Alarms (T, K) of many streams; changes `memory` (K, m), limits (K,)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def limit(self) -> float:
-        raise NotImplementedError
+        """Where the kernel fires."""
 
     def started(self, reference: FloatArray) -> FloatArray:
         """A memory (1, m); a reference of LEARN ticks or more is the level 0 it stands for."""

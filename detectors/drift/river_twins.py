@@ -9,6 +9,7 @@ ever saved.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,26 +17,26 @@ from detectors.drift.vector_state import TwinState
 from detectors.records import FloatArray
 
 
-class RiverTwins:
+class RiverTwins(ABC):
     """What the methods share; each says how its river object is made, saved and shown a value."""
 
     __slots__ = ()
 
+    @abstractmethod
     def chart(self) -> Any:
         """A river object with the settings of this detector and no memory."""
-        raise NotImplementedError
 
+    @abstractmethod
     def save(self, chart: Any) -> tuple[float, ...]:
         """The memory of a river object that has been shown a value and did not fire."""
-        raise NotImplementedError
 
+    @abstractmethod
     def load(self, chart: Any, saved: Sequence[float]) -> None:
         """Give a new river object the memory `save` took."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, value: float) -> float:
         """What river is shown of a standardised value."""
-        raise NotImplementedError
 
     def start(self, reference: FloatArray) -> TwinState:
         """Show the reference ticks; an alarm among them starts that side's memory again."""
