@@ -29,7 +29,7 @@ class Line:
     """Weighted least squares of label on prediction, robust standard errors.
 
     `bias` is the mean of label - prediction; intercept and slope None where predictions do
-    not vary.
+    not vary. `centre` is the mean prediction, `rows` are effective.
     """
 
     bias: float
@@ -37,6 +37,8 @@ class Line:
     intercept: float | None
     slope: float | None
     slope_se: float
+    centre: float = 0.0
+    rows: float = 0.0
 
 
 def fit_line(rows: JudgedRows, score: FloatArray) -> Line:
@@ -54,12 +56,12 @@ def fit_line(rows: JudgedRows, score: FloatArray) -> Line:
     x = score - centre
     spread = float(w @ x**2)
     if spread <= 1e-12 * total * max(centre**2, 1e-12) or len(rows) < 3:
-        return Line(bias, float(bias_se), None, None, 0.0)
+        return Line(bias, float(bias_se), None, None, 0.0, centre, n)
     slope = float(w @ (x * rows.label)) / spread
     mean = float(w @ rows.label) / total
     left = rows.label - mean - slope * x
     slope_se = np.sqrt(squared_sums(w * x * left, rows.cluster) * small) / spread
-    return Line(bias, float(bias_se), mean - slope * centre, slope, float(slope_se))
+    return Line(bias, float(bias_se), mean - slope * centre, slope, float(slope_se), centre, n)
 
 
 def calibration_of_values(
@@ -135,6 +137,10 @@ def _numbers(rows: JudgedRows, line: Line | None, sd: float, deff: float) -> Num
     ref_level = 0.0 if line is None or not np.isfinite(line.bias_se) else line.bias_se
     ref_slope = line.slope_se / abs(line.slope) if line is not None and line.slope else 0.0
     total = float(rows.weight.sum())
+    if line is not None and line.slope is not None:
+        # the line's error grows away from the predictions it was learnt on
+        away = float(rows.weight @ rows.score) / total - line.centre
+        ref_level = float(np.hypot(ref_level, line.slope_se * away))
     observed, expected = float(rows.weight @ rows.label), float(rows.weight @ score)
     level_se = float(np.hypot(fit.bias_se, ref_level)) * root / sd
     # a ratio of sums means something only where predictions keep one sign
@@ -153,6 +159,8 @@ def _numbers(rows: JudgedRows, line: Line | None, sd: float, deff: float) -> Num
         null_se=level_se,
         effective=effective_rows(rows.weight) / deff,
         rare=effective_rows(rows.weight) / deff,
+        rare_before=None if line is None else line.rows / deff,
+        rare_words="rows",
         use_ratio=False,
     )
 

@@ -20,6 +20,10 @@ from detectors.records import FloatArray, IntArray
 ISOTONIC_ROWS = 5_000
 BLOCK_ROWS = 100
 CURVE_MINORITY = 20
+BLOCK_EVENTS = 20
+"""Isotonic blocks hold this many labels of the rarer class on average: fewer and the curve is noise
+in which every later slope looks too flat."""
+ISOTONIC_BLOCKS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +79,12 @@ def fit_recalibration(
 ) -> Recalibration:
     """Learn the curve from scores (n,) in [0, 1] and labels (n,) 0 or 1, all finite.
 
-    Below 5,000 effective rows a beta curve (Kull, Silva Filho and Flach 2017), above it isotonic
-    regression on blocks of at least 100 rows. With fewer than 20 labels of the rarer class only a
-    shift of log odds is learnt, and with no row at all the scores are believed.
+    A beta curve (Kull, Silva Filho and Flach 2017), unless from 5,000 effective rows on isotonic
+    regression describes the labels better by more than its steps cost (Schwarz 1978): steps are
+    flat beyond the scores they were learnt on, where a beta curve goes on rising. Its blocks have
+    at least 100 rows and 20 labels of the rarer class on average, and there are ten. With fewer
+    than 20 labels of the rarer class only a shift of log odds is learnt, and with no row at all
+    the scores are believed.
     """
     ones = np.ones(len(score)) if weight is None else weight
     rows = effective_rows(ones)
@@ -92,13 +99,27 @@ def fit_recalibration(
 def fit_cells(score: FloatArray, rows: FloatArray, positive: FloatArray) -> Recalibration:
     """The curve from distinct scores (c,) ascending, their rows and positives (c,), rows > 0."""
     total = float(rows.sum())
-    if total >= ISOTONIC_ROWS:
-        return _isotonic(score, rows, positive, total)
     ones = float(positive.sum())
+    rare = min(ones, total - ones)
     curve = None
-    if min(ones, total - ones) >= CURVE_MINORITY:
+    if rare >= CURVE_MINORITY:
         curve = _beta(score, rows, positive, total)
+    if total >= ISOTONIC_ROWS and rare >= BLOCK_EVENTS * ISOTONIC_BLOCKS:
+        held = max(BLOCK_ROWS, BLOCK_EVENTS * total / rare)
+        steps = _isotonic(score, rows, positive, total, held)
+        if curve is None:
+            return steps
+        gain = _likelihood(steps, score, rows, positive) - _likelihood(curve, score, rows, positive)
+        if gain > 0.5 * (len(steps.values) - 3) * np.log(total):
+            return steps
     return curve or _shift(score, rows, positive, total)
+
+
+def _likelihood(
+    curve: Recalibration, score: FloatArray, rows: FloatArray, positive: FloatArray
+) -> float:
+    r = np.clip(curve.apply(score), SAFE, 1.0 - SAFE)
+    return float(positive @ np.log(r) + (rows - positive) @ np.log1p(-r))
 
 
 def _shift(
@@ -132,11 +153,11 @@ def _beta(
 
 
 def _isotonic(
-    score: FloatArray, rows: FloatArray, positive: FloatArray, total: float
+    score: FloatArray, rows: FloatArray, positive: FloatArray, total: float, least: float
 ) -> Recalibration:
     from scipy.optimize import isotonic_regression
 
-    starts = _block_starts(np.concatenate(([0.0], np.cumsum(rows))))
+    starts = _block_starts(np.concatenate(([0.0], np.cumsum(rows))), least)
     held = np.add.reduceat(rows, starts)
     pooled = isotonic_regression(np.add.reduceat(positive, starts) / held, weights=held)
     blocks = np.asarray(pooled.blocks, dtype=np.int64)[:-1]
@@ -153,17 +174,17 @@ def _isotonic(
     )
 
 
-def _block_starts(reached: FloatArray) -> IntArray:
-    """Cells where blocks of at least 100 rows begin; what is left over joins the last.
+def _block_starts(reached: FloatArray, least: float) -> IntArray:
+    """Cells where blocks of at least `least` rows begin; what is left over joins the last.
 
     `reached` (c + 1,) counts the rows before each cell, and all of them at its end.
     """
     starts = [0]
     while True:
-        at = int(np.searchsorted(reached, reached[starts[-1]] + BLOCK_ROWS - 1e-6))
+        at = int(np.searchsorted(reached, reached[starts[-1]] + least - 1e-6))
         if at >= len(reached) - 1:
             break
         starts.append(at)
-    if len(starts) > 1 and reached[-1] - reached[starts[-1]] < BLOCK_ROWS:
+    if len(starts) > 1 and reached[-1] - reached[starts[-1]] < least:
         starts.pop()
     return np.array(starts, dtype=np.int64)

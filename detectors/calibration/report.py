@@ -8,7 +8,7 @@ error of that curve is part of every interval. Absolute numbers stand beside.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from detectors.calibration.ece import ece_debiased
 from detectors.calibration.in_the_large import InTheLarge, in_the_large
 from detectors.calibration.line import calibration_of_values
 from detectors.calibration.recalibration import Recalibration, fit_recalibration
+from detectors.calibration.reference_noise import ReferenceNoise, reference_noise
 from detectors.calibration.result import (
     Calibration,
     CurvePoint,
@@ -72,9 +73,9 @@ def calibration_of(
     if base is not None and len(base):
         curve = fit_recalibration(base.score, base.label, base.weight)
     deff = max(design_effect, 1.0)
-    noise = _noise(base, curve, deff)
+    noise = reference_noise(base, curve, deff)
     numbers = _numbers(rows, curve, noise, deff)
-    absolute = numbers if curve is None else _numbers(rows, None, _Noise(), deff)
+    absolute = numbers if curve is None else _numbers(rows, None, ReferenceNoise(), deff)
     p = rows.score if curve is None else curve.apply(rows.score)
     cumulative = ecce(p, rows.label, rows.weight)
     sharp = spiegelhalter(rows.score, rows.label, rows.weight)
@@ -103,27 +104,9 @@ def calibration_of(
     return replace(result, words=words_for(result))
 
 
-@dataclass(frozen=True, slots=True)
-class _Noise:
-    """Standard errors that the reference's curve brings along."""
-
-    intercept: float = 0.0
-    slope: float = 0.0
-
-
-def _noise(base: JudgedRows | None, curve: Recalibration | None, deff: float) -> _Noise:
-    if base is None or curve is None or not len(base):
-        return _Noise()
-    r = curve.apply(base.score)
-    information = float(base.weight @ (r * (1.0 - r)))
-    spread = float(base.weight**2 @ (r * (1.0 - r)))
-    intercept = float(np.sqrt(spread)) / information
-    line = cox_line(r, base.label, base.weight, base.cluster)
-    slope = 0.0 if line is None else line.se(1)
-    return _Noise(intercept * np.sqrt(deff), slope * np.sqrt(deff))
-
-
-def _numbers(rows: JudgedRows, curve: Recalibration | None, noise: _Noise, deff: float) -> Numbers:
+def _numbers(
+    rows: JudgedRows, curve: Recalibration | None, noise: ReferenceNoise, deff: float
+) -> Numbers:
     """Intercept, slope and ratio with intervals and the state they make."""
     p = rows.score if curve is None else curve.apply(rows.score)
     large = in_the_large(p, rows.label, rows.weight, rows.cluster)
@@ -132,7 +115,8 @@ def _numbers(rows: JudgedRows, curve: Recalibration | None, noise: _Noise, deff:
     root = float(np.sqrt(deff))
     testable = not _sum_constrained(rows, p)
     information = float(rows.weight @ (p * (1.0 - p)))
-    ratio_noise = noise.intercept * information / large.expected if large.expected else 0.0
+    curve_se, curve_tilt = noise.errors(rows.score, rows.weight)
+    ratio_noise = curve_se * information / large.expected if large.expected else 0.0
     implied = float(np.sqrt(rows.weight**2 @ (p * (1.0 - p)))) / max(information, 1e-12)
     minority = min(large.observed, float(rows.weight.sum()) - large.observed)
     expected = min(large.expected, float(rows.weight.sum()) - large.expected)
@@ -145,12 +129,13 @@ def _numbers(rows: JudgedRows, curve: Recalibration | None, noise: _Noise, deff:
         ratio=large.ratio,
         ratio_se=float(np.hypot(large.ratio_se * root, ratio_noise)),
         intercept=large.intercept if testable else None,
-        intercept_se=float(np.hypot(large.intercept_se * root, noise.intercept)),
+        intercept_se=float(np.hypot(large.intercept_se * root, curve_se)),
         slope=None if line is None else float(line.coefficients[1]),
-        slope_se=0.0 if line is None else float(np.hypot(line.se(1) * root, noise.slope)),
-        null_se=float(np.hypot(implied * root, noise.intercept)),
+        slope_se=0.0 if line is None else float(np.hypot(line.se(1) * root, curve_tilt)),
+        null_se=float(np.hypot(implied * root, curve_se)),
         effective=effective,
         rare=max(minority, expected) * scale,
+        rare_before=noise.rare,
         one_class=large.shrunk,
         note=_note(large, testable=testable),
     )
@@ -187,7 +172,7 @@ def _curve(rows: JudgedRows, curve: Recalibration | None, deff: float) -> tuple[
 def _slices(
     rows: JudgedRows,
     curve: Recalibration | None,
-    noise: _Noise,
+    noise: ReferenceNoise,
     deff: float,
     masks: Mapping[str, BoolArray],
 ) -> tuple[SliceCalibration, ...]:

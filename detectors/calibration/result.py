@@ -136,15 +136,18 @@ def judge(
     null_se: float,
     effective: float,
     rare: float,
+    rare_before: float | None = None,
+    rare_words: str = "labels of the rarer class",
     use_ratio: bool = True,
     one_class: bool = False,
     note: str = "",
 ) -> Numbers:
     """Intervals, p-value and state of estimates with their standard errors.
 
+    Undetermined with fewer than 20 rows of the rarer class, seen or expected in `rare` effective
+    rows, or seen in the reference (`rare_before`): no normal interval holds for so few. Else
     drift: an interval wholly beyond the practical effect and p <= .05, p being that of intercept
-    and slope together (Bonferroni), on at least 20 effective rows. ok: all intervals inside.
-    watch: an estimate beyond it, from at least 20 rows of the rarer class, seen or expected, whose
+    and slope together (Bonferroni). ok: all intervals inside. watch: an estimate beyond it, whose
     interval is no wider than three practical effects or shuts out "no change". Otherwise
     undetermined. The level is beyond only where intercept and ratio both are. `null_se` is the
     intercept's standard error if nothing had changed.
@@ -179,13 +182,15 @@ def judge(
         _outside((slope, slope), SLOPE_RANGE) and _clear(tilted, slope_se, SLOPE_RANGE[1] - 1.0)
     )
     state = State.UNDETERMINED
-    if p_value is not None and effective >= FEWEST_ROWS:
+    enough = min(effective, rare, np.inf if rare_before is None else rare_before) >= FEWEST_ROWS
+    if p_value is not None and enough:
         if beyond and p_value <= LEVEL:
             state = State.DRIFT
         elif inside:
             state = State.OK
-        elif off and rare >= FEWEST_ROWS:
+        elif off:
             state = State.WATCH
+    note = note or _too_rare(rare, rare_before, rare_words)
     numbers = Numbers(
         state=state,
         rows=rows,
@@ -206,6 +211,18 @@ def judge(
     if state in (State.UNDETERMINED, State.WATCH):
         numbers = replace(numbers, rows_needed=_rows_needed(rows, null_se, slope, slope_se))
     return numbers
+
+
+def _too_rare(rare: float, rare_before: float | None, what: str) -> str:
+    """Why nothing can be said although there are rows, "" where something can."""
+    if rare_before is not None and rare_before < FEWEST_ROWS:
+        return (
+            f"the reference has only {rare_before:,.0f} {what}; "
+            f"{FEWEST_ROWS:.0f} are needed to compare with"
+        )
+    if rare < FEWEST_ROWS:
+        return f"{rare:,.0f} {what} here, {FEWEST_ROWS:.0f} are needed"
+    return ""
 
 
 def _rows_needed(rows: int, null_se: float, slope: float | None, slope_se: float) -> int | None:

@@ -22,6 +22,13 @@ def drawn(
     return p, (rng.random(n) < q).astype(np.float64)
 
 
+def stepped(n: int, seed: int) -> tuple[FloatArray, FloatArray]:
+    """Scores of which those above .3 mean .7 and the others .1: no beta curve follows that."""
+    p, _ = drawn(n, seed)
+    q = np.where(p > 0.3, 0.7, 0.1)
+    return p, (np.random.default_rng(seed + 1).random(n) < q).astype(np.float64)
+
+
 def test_a_beta_curve_agrees_with_scikit_learn() -> None:
     p, y = drawn(3000, 1)
     curve = fit_recalibration(p, y)
@@ -42,7 +49,7 @@ def test_the_curve_finds_what_scores_mean(n: int) -> None:
 
 
 def test_isotonic_is_close_to_scikit_learn_and_keeps_blocks_of_a_hundred() -> None:
-    p, y = drawn(20_000, 3)
+    p, y = stepped(20_000, 3)
     curve = fit_recalibration(p, y)
     assert curve.method == "isotonic"
     theirs = IsotonicRegression(out_of_bounds="clip").fit(p, y)
@@ -52,12 +59,22 @@ def test_isotonic_is_close_to_scikit_learn_and_keeps_blocks_of_a_hundred() -> No
     assert curve.apply(p).sum() == pytest.approx(y.sum(), rel=0.005)
 
 
+def test_steps_are_only_learnt_where_they_describe_the_labels_better() -> None:
+    """A curve of steps is flat beyond the scores it has seen; a beta curve goes on rising."""
+    p, y = drawn(20_000, 3)
+    curve = fit_recalibration(p, y)
+    assert curve.method == "beta"
+    high = np.array([0.97, 0.99, 0.999])
+    assert (np.diff(curve.apply(high)) > 0.0).all()
+
+
 def test_blocks_never_split_a_score_and_hold_a_hundred_rows_with_ties() -> None:
     rng = np.random.default_rng(4)
     p = np.round(rng.random(8000), 2)
     p[:199] = 0.0
-    y = (rng.random(8000) < p).astype(np.float64)
+    y = (rng.random(8000) < np.where(p > 0.4, 0.8, 0.2)).astype(np.float64)
     curve = fit_recalibration(p, y)
+    assert curve.method == "isotonic"
     block = np.searchsorted(np.array(curve.edges), p, side="right")
     assert np.bincount(block).min() >= BLOCK_ROWS
     for edge in curve.edges:

@@ -119,6 +119,49 @@ def test_false_drift_against_a_reference_is_rare() -> None:
     assert drifts <= 5
 
 
+def rare_window(n: int, seed: int, mean: float, spread: float = 0.5) -> Window:
+    """Scores of a rare event, all right."""
+    rng = np.random.default_rng(seed)
+    p = 1 / (1 + np.exp(-rng.normal(mean, spread, n)))
+    return Window(rows=n, score=p, label=(rng.random(n) < p).astype(np.float64))
+
+
+def test_a_reference_of_ten_events_allows_no_verdict_however_many_rows_it_has() -> None:
+    """Nine thousand rows with ten clicks once made a curve by which every later slope was flat."""
+    reference = rare_window(9_000, 30, -7.0)
+    assert reference.label is not None
+    result = binary(rare_window(9_000, 31, -6.0), reference=reference)
+    assert result.state is State.UNDETERMINED
+    assert f"only {int(reference.label.sum())} labels of the rarer class" in result.words
+    few = binary(rare_window(900, 30, -7.0), reference=rare_window(40_000, 32, -7.0))
+    assert few.state is State.UNDETERMINED
+
+
+def test_one_class_where_the_other_was_expected_often_is_a_drift() -> None:
+    nothing = rare_window(9_000, 33, -3.0)
+    silent = dataclasses.replace(nothing, label=np.zeros(9_000))
+    result = binary(silent, reference=rare_window(9_000, 34, -3.0))
+    assert result.state is State.DRIFT
+    assert "fewer events" in result.words
+
+
+def test_the_interval_holds_the_truth_with_both_windows_error_in_it() -> None:
+    """60 pairs of right scores, the later ones higher: 95 % intervals cover in 52 or more."""
+    level, slope = 0, 0
+    for seed in range(60):
+        reference = rare_window(1_500, 3000 + seed, -2.5, 0.7)
+        result = binary(rare_window(6_000, 4000 + seed, -1.0, 0.7), reference=reference)
+        (low, high), (flat, steep) = result.intercept_ci, result.slope_ci
+        assert low is not None
+        assert high is not None
+        assert flat is not None
+        assert steep is not None
+        level += low <= 0.0 <= high
+        slope += flat <= 1.0 <= steep
+    assert level >= 52
+    assert slope >= 52
+
+
 def test_a_design_effect_of_four_doubles_the_interval() -> None:
     plain, wide = binary(window(5000, 13)), binary(window(5000, 13), design_effect=4.0)
     widths = []
