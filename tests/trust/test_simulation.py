@@ -1,0 +1,75 @@
+"""Kedge in one thread with faults everywhere; and each call of each deed failing once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+from sqlalchemy import update
+
+from alerts.records import Delivery
+from benchmarks.trust.nth_call import DEEDS, try_deed
+from benchmarks.trust.simulation import Simulation, simulation
+from monitor import delivery
+from storage.engine import Database
+from storage.tables import DeliveryRow
+
+SEEDS = 6
+
+
+@pytest.fixture(scope="module")
+def simulated() -> Iterator[Simulation]:
+    with simulation() as opened:
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+        yield opened
+    structlog.reset_defaults()
+
+
+def test_whatever_fails_nothing_is_lost_doubled_or_renamed(simulated: Simulation) -> None:
+    """`python -m benchmarks.trust.simulation --seed N` tells one of them again."""
+    problems = {seed: found for seed in range(SEEDS) if (found := simulated.run(seed))}
+    assert not problems
+    totals = simulated.totals
+    assert totals["crashes"] > 3
+    assert totals["failed"] > 3
+    assert totals["messages"] > 0
+
+
+def test_a_seed_tells_the_same_story_twice(simulated: Simulation) -> None:
+    told = []
+    for _ in range(2):
+        before = simulated.totals.copy()
+        simulated.run(3)
+        told.append(simulated.totals - before)
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("deed", DEEDS)
+def test_any_call_of_a_deed_may_fail(simulated: Simulation, deed: str) -> None:
+    """A few of the calls, each in one way; the benchmark tries all in every way."""
+    tried = try_deed(simulated, deed, every=11, harms=1)
+    assert not tried.problems
+    assert tried.calls > 5
+    assert tried.cases >= tried.calls // 11
+
+
+def test_a_message_that_is_marked_before_it_is_sent_would_be_seen(
+    simulated: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order of writes that loses messages: the process dies between the two."""
+    genuine = delivery._send
+
+    def marked_first(database: Database, to: Any, given: Delivery, *more: Any) -> Any:
+        mine = (
+            DeliveryRow.message_id == given.message.id,
+            DeliveryRow.channel == given.channel,
+        )
+        with database.write() as session:
+            session.execute(update(DeliveryRow).where(*mine).values(due_at=None))
+        return genuine(database, to, given, *more)
+
+    monkeypatch.setattr(delivery, "_send", marked_first)
+    assert try_deed(simulated, "delivery", only="HTTP").problems
