@@ -16,7 +16,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from detectors.evidence.backtest import choose_tick
-from detectors.evidence.bank import Alarm, advance, prime, start_bank
+from detectors.evidence.bank import Alarm, Bank, advance, prime, start_bank
+from detectors.evidence.fleet import FleetPrior
+from detectors.evidence.young import PROMISED_US
 from detectors.records import (
     DAY_US,
     HOUR_US,
@@ -41,6 +43,8 @@ FEWEST_REFERENCE_TICKS = 24
 YOUNG_TICK_US = 6 * HOUR_US
 LOSSES = frozenset({"loss", "transfer"})
 ClockName = Literal["feature", "label"]
+Lend = Callable[[ClockName, int], FleetPrior | None]
+"""What older domains lend a young clock of a tick length; see `lending.py`."""
 Summariser = Callable[..., TickSummary]
 SUMMARISE: dict[ClockName, Summariser] = {"feature": summarise, "label": summarise_labels}
 
@@ -68,12 +72,15 @@ class Evaluation:
     ended: bool = False
 
 
-def open_progress(watch: Watch, reference: Window | None) -> Progress:
-    """Run both clocks through the reference. `reference` None or without times starts young."""
-    features = _summaries(watch, "feature", reference)
-    labels = _summaries(watch, "label", reference)
-    feature, named = _open_clock(watch, "feature", features)
-    label, named_on_labels = _open_clock(watch, "label", labels)
+def open_progress(watch: Watch, reference: Window | None, lend: Lend | None = None) -> Progress:
+    """Run both clocks through the reference. `reference` None or without times starts young.
+
+    `lend` is asked for a clock whose reference spans less than 14 days.
+    """
+    features = _summaries(watch, "feature", reference, watch.base_tick_us)
+    labels = _summaries(watch, "label", reference, watch.base_tick_us)
+    feature, named = _open_clock(watch, "feature", features, lend)
+    label, named_on_labels = _open_clock(watch, "label", labels, lend)
     return Progress(
         feature=feature,
         label=label,
@@ -83,14 +90,28 @@ def open_progress(watch: Watch, reference: Window | None) -> Progress:
     )
 
 
+def primed_on(watch: Watch, name: ClockName, reference: Window, tick_us: int) -> Bank:
+    """One clock's bank that has seen a reference at a tick length, and nothing else."""
+    specs = _specs(watch, name)
+    starts, y, v = _vectors(watch, specs, _summaries(watch, name, reference, tick_us), tick_us)
+    bank = start_bank(
+        specs, tick_us=tick_us, budget=watch.settings.budget, holidays=watch.settings.holidays
+    )
+    return prime(bank, starts, y, v)
+
+
+def _specs(watch: Watch, name: ClockName) -> tuple[StreamSpec, ...]:
+    return watch.feature_specs if name == "feature" else watch.label_specs
+
+
 def _open_clock(
-    watch: Watch, name: ClockName, base: Sequence[TickSummary]
+    watch: Watch, name: ClockName, base: Sequence[TickSummary], lend: Lend | None
 ) -> tuple[TickClock, dict[str, Any]]:
     """A clock primed with reference ticks, its tick chosen by back-test unless it is set.
 
     With it the states of the named detectors that read its streams.
     """
-    specs = watch.feature_specs if name == "feature" else watch.label_specs
+    specs = _specs(watch, name)
     tick_us, why_not = watch.settings.tick_us, ""
     vectors: dict[int, tuple[IntArray, FloatArray, FloatArray]] = {}
     if tick_us is None:
@@ -104,6 +125,7 @@ def _open_clock(
         else:
             tick_us = DAY_US if name == "label" else YOUNG_TICK_US
     starts, y, v = vectors.get(tick_us) or _vectors(watch, specs, base, tick_us)
+    young = not len(starts) or starts[-1] + tick_us - starts[0] < PROMISED_US
     bank = start_bank(
         specs,
         tick_us=tick_us,
@@ -111,6 +133,7 @@ def _open_clock(
         holidays=watch.settings.holidays,
         row_ticks=watch.settings.tick_rows is not None,
         why_not=why_not,
+        prior=lend(name, tick_us) if lend is not None and specs and young else None,
     )
     if len(starts):
         bank = prime(bank, starts, y, v)
@@ -118,13 +141,14 @@ def _open_clock(
     return clock, open_named(watch, specs, starts, y, v, tick_us)
 
 
-def _summaries(watch: Watch, name: ClockName, reference: Window | None) -> list[TickSummary]:
+def _summaries(
+    watch: Watch, name: ClockName, reference: Window | None, tick_us: int
+) -> list[TickSummary]:
     if reference is None or reference.ts_us is None or not reference.rows:
         return []
-    base_us = watch.base_tick_us
     return [
-        SUMMARISE[name](rows, watch.profile, start_us=start, end_us=start + base_us)
-        for start, rows in ticks_of(reference, base_us)
+        SUMMARISE[name](rows, watch.profile, start_us=start, end_us=start + tick_us)
+        for start, rows in ticks_of(reference, tick_us)
     ]
 
 
@@ -293,7 +317,7 @@ def _step(watch: Watch, progress: Progress, name: ClockName, instant_us: int) ->
     """Feed the finished tick to the bank and word its alarms."""
     clock = _clock(progress, name)
     assert clock.partial is not None
-    specs = watch.feature_specs if name == "feature" else watch.label_specs
+    specs = _specs(watch, name)
     start_us = clock.partial.start_us // clock.tick_us * clock.tick_us
     y, v = statistics(specs, watch.profile, clock.partial)
     clock.partial = None

@@ -43,8 +43,9 @@ from monitor.errors import InputError
 from monitor.injecting import Placed, inject
 from monitor.injection import Injection
 from monitor.judgement import CERTAIN, Ledger, judge, spends_budget, standing_verdict
+from monitor.lending import Lender, Lending
 from monitor.named import run_lengths
-from monitor.pipeline import evaluate, open_progress
+from monitor.pipeline import Lend, evaluate, open_progress
 from monitor.progress import Progress
 from monitor.reports.forms import finding_json, finite, iso, verdict_json
 from monitor.reports.transfer import gate_json, transfer_details
@@ -184,6 +185,8 @@ def replay(
         notes.pop()
         notes.append("the reference has no domain column: every domain is held against all of it")
         references = dict.fromkeys(parts, references["default"])
+    lending = Lending(model, schema, settings, lambda name: references[str(name)])
+    known = [] if past.domain is None else _lenders(references)
     domains = []
     for name, rows in parts.items():
         own = references.get(name)
@@ -207,12 +210,26 @@ def replay(
                 pooled=past,
                 rows=rows,
                 on_tick=on_tick,
+                lend=lending.to(name, _earliest_us(rows), known),
             )
         )
     if not domains:
         msg = f"{log.path}: no rows left to replay; {'; '.join(notes)}"
         raise InputError(msg)
     return Replay(model, settings, tuple(domains), tuple(notes), placed)
+
+
+def _lenders(references: Mapping[str, Window]) -> list[Lender]:
+    """The references that other domains may learn from."""
+    return [
+        Lender(name, name, int(rows.ts_us.min()), int(rows.ts_us.max()))
+        for name, rows in references.items()
+        if rows.ts_us is not None and rows.rows >= FEWEST_REFERENCE_ROWS
+    ]
+
+
+def _earliest_us(rows: Window) -> int:
+    return 0 if rows.ts_us is None else int(rows.ts_us.min())
 
 
 def _timed(table: Table, notes: list[str]) -> Window:
@@ -263,11 +280,12 @@ def replay_domain(
     rows: Window,
     on_tick: OnTick | None = None,
     served: Mapping[int, str] | None = None,
+    lend: Lend | None = None,
 ) -> DomainReplay:
     """One domain from its first row to the end of its log.
 
     `served` are the deeds of the past: at an event time, the version that completed whatever
-    retraining was asked for by then.
+    retraining was asked for by then. `lend`: what older domains know of one that starts young.
     """
     if settings.tick_rows is not None:
         reference, rows = _rows_as_time(reference, rows, settings.tick_rows)
@@ -285,7 +303,7 @@ def replay_domain(
         reference=pooled if reference is None else reference,
         own_reference=reference is not None,
     )
-    progress = open_progress(watch, reference)
+    progress = open_progress(watch, reference, lend)
     progress.scorer = open_scorer(watch, reference)
     source, ledger = FileRows(rows), Ledger()
     findings: list[Finding] = []

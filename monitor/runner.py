@@ -39,10 +39,12 @@ from monitor.baselines import Scorer, facts_of, planned_schema
 from monitor.clock import Clock
 from monitor.dispatch import post
 from monitor.judgement import Ledger, Step, current_verdict, judge, standing_verdict
+from monitor.lending import Lender, Lending
 from monitor.named import run_lengths
 from monitor.pipeline import (
     ClockName,
     Evaluation,
+    Lend,
     RowSource,
     add_cohort,
     evaluate,
@@ -75,9 +77,11 @@ from storage.incidents import (
 from storage.mappings import MappingExistsError, add_versions, list_mappings, mappings_of
 from storage.references import (
     Reference,
+    ReferenceStatus,
     Role,
     active_reference,
     add_reference,
+    list_references,
     load_profile,
     load_reference_rows,
     save_profile,
@@ -126,6 +130,7 @@ class Runner:
     moved: Callable[[], None] = lambda: None
     _held: dict[Deployment, _Loaded] = field(default_factory=dict)
     _viewed: dict[Deployment, tuple[Watch, Window]] = field(default_factory=dict)
+    _lending: dict[str, Lending] = field(default_factory=dict)
 
     def check_model(self, model: str, *, flush: bool = False) -> int:
         """Evaluate what the model's watermark has passed; the number of instants judged."""
@@ -156,6 +161,7 @@ class Runner:
         """Drop what is held in memory, after a reload or a new reference."""
         self._held = {d: held for d, held in self._held.items() if model not in {None, d.model}}
         self._viewed.clear()
+        self._lending.clear()
 
     def view(self, state: DeploymentState) -> tuple[Watch, Window, list[TickSummary]] | None:
         """For reports: a deployment's fixed side, its reference rows, and its judged cohorts.
@@ -283,7 +289,7 @@ class Runner:
             stored = load_checkpoint(session, deployment)
         scorer = self._scorer(watch, reference)
         if stored is None:
-            progress = open_progress(watch, reference)
+            progress = open_progress(watch, reference, self._lend(watch, state))
             progress.scorer = scorer
             return _Loaded(watch, progress, 0, versions)
         if stored.fingerprint == watch.fingerprint:
@@ -292,7 +298,8 @@ class Runner:
             progress.cohort_days = self._cohort_days(watch, progress)
             return _Loaded(watch, progress, stored.epoch, versions)
         scorer = self._scorer(watch, reference, afresh=True)
-        progress = self._rebuild(watch, reference, stored.evaluated_until_us, scorer)
+        lend = self._lend(watch, state)
+        progress = self._rebuild(watch, reference, stored.evaluated_until_us, scorer, lend)
         return _Loaded(watch, progress, stored.epoch, versions)
 
     def _scorer(self, watch: Watch, reference: Window | None, *, afresh: bool = False) -> Scorer:
@@ -367,11 +374,45 @@ class Runner:
         pieces = list(rows.rows(state.first_event_us, until_us, labels_by_us=until_us))
         return pieces[0] if len(pieces) == 1 else None
 
+    def _lend(self, watch: Watch, state: DeploymentState) -> Lend | None:
+        """What older domains lend this one by their onboarding references; see `lending.py`.
+
+        A re-based domain has a past of its own and borrows nothing.
+        """
+        model = watch.deployment.model
+        if watch.live_since_us is not None or state.first_event_us is None:
+            return None
+        with self.database.read() as session:
+            found = list_references(session, model)
+        known = [
+            Lender(one.id, one.domain, one.since_us, one.until_us)
+            for one in found
+            if one.role is Role.ONBOARDING
+            and one.status is not ReferenceStatus.PENDING
+            and one.domain is not None
+            and one.since_us is not None
+            and one.until_us is not None
+        ]
+        lending = self._lending.get(model)
+        if lending is None or (lending.schema, lending.settings) != (watch.schema, watch.settings):
+            lending = Lending(model, watch.schema, watch.settings, self._reference_rows)
+            self._lending[model] = lending
+        return lending.to(watch.deployment.domain, state.first_event_us, known)
+
+    def _reference_rows(self, reference_id: int | str) -> Window:
+        with self.database.read() as session:
+            return load_reference_rows(session, int(reference_id))
+
     def _rebuild(
-        self, watch: Watch, reference: Window | None, until_us: int, scorer: Scorer
+        self,
+        watch: Watch,
+        reference: Window | None,
+        until_us: int,
+        scorer: Scorer,
+        lend: Lend | None,
     ) -> Progress:
         """Replay stored rows under a new fingerprint. Nothing is emitted for what was evaluated."""
-        progress = open_progress(watch, reference)
+        progress = open_progress(watch, reference, lend)
         progress.scorer = scorer
         stored = StoredRows(
             self.database, watch.deployment, ModelRows(self.database, watch.deployment.model)
