@@ -9,6 +9,7 @@ from detectors.actions import action_for
 from detectors.findings.confidence import confidence_in
 from detectors.findings.contrasts import FEWEST_ROWS, Contrasts, measure
 from detectors.findings.decision import decide_mode
+from detectors.findings.ranking import SILENT, rank_modes
 from detectors.findings.words import describe
 from detectors.records import (
     Diagnosis,
@@ -106,6 +107,8 @@ def conclude(contrasts: Contrasts, context: DiagnosisContext) -> Diagnosis:
         ),
         columns=columns,
         mappings=_mappings(contrasts, mode),
+        candidates=() if mode in SILENT else rank_modes(contrasts, mode, runner_up),
+        loss=contrasts.loss,
     )
 
 

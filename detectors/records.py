@@ -531,8 +531,34 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
+class LossChange:
+    """Why the mean loss changed, in three steps that add up, each with a .95 interval.
+
+    `inputs`: more of the harder inputs both windows have; `concept`: another loss on the same
+    inputs; `unseen`: inputs the reference hardly has. `unit` is what was drawn again for the
+    intervals: "days" where both windows have enough of them, else "rows". `columns` says by how
+    much the loss would have changed had only the mix of that column moved, the largest first;
+    columns overlap, so these do not add up.
+    """
+
+    before: float
+    after: float
+    inputs: float
+    concept: float
+    unseen: float
+    inputs_ci: tuple[float, float]
+    concept_ci: tuple[float, float]
+    unseen_ci: tuple[float, float]
+    unit: str
+    columns: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """One named cause with its evidence, the runner-up, and one action."""
+    """One named cause with its evidence, the runner-up, and one action.
+
+    `candidates` are up to three modes, the named one first, for when faults come together.
+    """
 
     mode: Mode
     confidence: float
@@ -541,6 +567,8 @@ class Diagnosis:
     action: Action
     columns: tuple[str, ...] = ()
     mappings: tuple[MappingProposal, ...] = ()
+    candidates: tuple[Mode, ...] = ()
+    loss: LossChange | None = None
 
 
 @dataclass(frozen=True, slots=True)

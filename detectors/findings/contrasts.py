@@ -16,10 +16,12 @@ from detectors.findings.label_shift import (
     log_odds_of,
 )
 from detectors.findings.localisation import localise
+from detectors.findings.loss_change import explain_loss
 from detectors.findings.rows import CURRENT_ROWS, REFERENCE_ROWS, draw_rows
 from detectors.findings.scoring_layer import score_given_inputs
+from detectors.findings.stand_in import stand_in_score
 from detectors.findings.two_sample import TwoSample, encode, two_sample, within_class_auc
-from detectors.records import BoolArray, FloatArray, Schema, Task, Window
+from detectors.records import BoolArray, FloatArray, LossChange, Schema, Task, Window
 from detectors.schema.check import (
     ABSENT,
     ALL_NULL,
@@ -47,7 +49,8 @@ class Contrasts:
 
     AUCs are of the two-sample classifier. Changes of rates and intercepts are in log odds
     (regression: reference sd), `score_shift` in reference sd, losses in loss units, `_z` in
-    standard errors.
+    standard errors. `beside` is inputs and labels alone: without the columns that a check found at
+    fault, and with a stand-in for the served score.
     """
 
     task: Task
@@ -84,6 +87,8 @@ class Contrasts:
     local_z: float = NAN
     local_column: str = ""
     local_cell: str = ""
+    loss: LossChange | None = None
+    beside: Contrasts | None = None
 
     @property
     def has_inputs(self) -> bool:
@@ -134,7 +139,46 @@ def measure(
     found = replace(found, inputs_auc=two.auc, carriers=two.carriers)
     widen = float(np.sqrt(max(design_effect, 1.0)))
     found = _with_scores(found, before, now, encoded[0], widen, seed)
-    return _with_labels(found, before, now, schema, two, widen, seed)
+    found = _with_labels(found, before, now, schema, two, widen, seed)
+    return replace(found, beside=_beside(found, before, now, schema, two, widen, seed))
+
+
+def _beside(
+    found: Contrasts,
+    before: Window,
+    now: Window,
+    schema: Schema,
+    two: TwoSample,
+    widen: float,
+    seed: int,
+) -> Contrasts | None:
+    """Inputs and labels, without the columns at fault and with a stand-in for the served score."""
+    broken = {check.column for check in (*found.absent, *found.mismatched)}
+    sound = replace(schema, columns=tuple(c for c in schema.columns if c.name not in broken))
+    X, categorical = encode(before, now, sound)
+    if not X.shape[1] or not (found.has_labels or broken):
+        return None
+    if broken:
+        two = two_sample(before, now, sound, seed=seed, encoded=(X, categorical))
+    rest = replace(found, absent=(), mismatched=(), inputs_auc=two.auc, carriers=two.carriers)
+    if not found.has_labels or before.label is None:
+        return rest
+    known = np.flatnonzero(np.isfinite(before.label))
+    kept = np.concatenate([known, np.arange(before.rows, len(X))])
+    said = stand_in_score(X[kept], categorical, before.label[known], task=schema.task, seed=seed)
+    if said is None:
+        return rest
+    score = np.full(len(X), NAN)
+    score[kept] = said
+    return _with_labels(
+        rest,
+        replace(before, score=score[: before.rows]),
+        replace(now, score=score[before.rows :]),
+        sound,
+        two,
+        widen,
+        seed,
+    )
 
 
 def _with_scores(
@@ -198,6 +242,9 @@ def _with_labels(
     )
     found = replace(
         found,
+        loss=explain_loss(
+            before, now, schema, loss_ref, two.reference, loss_cur, two.current, seed
+        ),
         loss_ref=terms.reference,
         loss_cur=terms.current,
         loss_z=(terms.current - terms.reference) / loss_se if loss_se > 0 else 0.0,

@@ -25,17 +25,7 @@ def decide_mode(
     contrasts: Contrasts, *, pipeline_fault: bool = False, transfer_hurts: bool = False
 ) -> tuple[Mode, Mode | None]:
     """The first mode of the list whose rule holds, and the next best other one, if any is near."""
-    rules = [
-        (Mode.PIPELINE_FAULT, float(pipeline_fault)),
-        (Mode.FEATURE_ABSENT, float(bool(contrasts.absent))),
-        (Mode.SCHEMA_MISMATCH, float(bool(contrasts.mismatched))),
-    ]
-    if not contrasts.has_inputs:
-        rules += [(Mode.UNDETERMINED, HOLDS)]
-    elif contrasts.has_labels:
-        rules += _with_labels(contrasts)
-    else:
-        rules += _without_labels(contrasts)
+    rules = rules_of(contrasts, pipeline_fault=pipeline_fault)
     mode = next(name for name, closeness in rules if closeness >= HOLDS)
     runner_up = _runner_up(mode, rules)
     if transfer_hurts:
@@ -44,6 +34,18 @@ def decide_mode(
         if runner_up is None or runner_up in CONTENT:
             return mode, Mode.NEGATIVE_TRANSFER
     return mode, runner_up
+
+
+def rules_of(contrasts: Contrasts, *, pipeline_fault: bool = False) -> list[Rule]:
+    """Every rule of the list that the contrasts allow, in order, with its closeness."""
+    rules = [
+        (Mode.PIPELINE_FAULT, float(pipeline_fault)),
+        (Mode.FEATURE_ABSENT, float(bool(contrasts.absent))),
+        (Mode.SCHEMA_MISMATCH, float(bool(contrasts.mismatched))),
+    ]
+    if not contrasts.has_inputs:
+        return [*rules, (Mode.UNDETERMINED, HOLDS)]
+    return rules + (_with_labels if contrasts.has_labels else _without_labels)(contrasts)
 
 
 def _with_labels(c: Contrasts) -> list[Rule]:

@@ -12,16 +12,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detectors.records import FloatArray
+from detectors.records import FloatArray, IntArray
 
 BOOTSTRAPS = 100
+Interval = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Decomposition:
     """Loss on: the reference, shared inputs then, shared inputs now, the current window.
 
-    Standard errors of the three steps come from resampling rows with g held fixed.
+    Standard errors and .95 intervals of the three steps come from resampling rows, or whole
+    days, with g held fixed.
     """
 
     reference: float
@@ -31,6 +33,9 @@ class Decomposition:
     inputs_se: float
     concept_se: float
     unseen_se: float
+    inputs_ci: Interval = (float("nan"), float("nan"))
+    concept_ci: Interval = (float("nan"), float("nan"))
+    unseen_ci: Interval = (float("nan"), float("nan"))
 
     @property
     def inputs(self) -> float:
@@ -62,11 +67,15 @@ def decompose(
     weight_ref: FloatArray | None = None,
     weight_cur: FloatArray | None = None,
     bootstraps: int = BOOTSTRAPS,
+    blocks: tuple[IntArray, IntArray] | None = None,
 ) -> Decomposition:
-    """Split mean(loss_cur) - mean(loss_ref); losses and g are (n,) and (m,), weights count rows."""
+    """Split mean(loss_cur) - mean(loss_ref); losses and g are (n,) and (m,), weights count rows.
+
+    `blocks` (n,), (m,) number the days of rows: days are then drawn again, not rows.
+    """
     rng = np.random.default_rng(seed)
-    before = _Side(loss_ref, g_ref, weight_ref)
-    now = _Side(loss_cur, 1 - g_cur, weight_cur)
+    before = _Side(loss_ref, g_ref, weight_ref, None if blocks is None else blocks[0])
+    now = _Side(loss_cur, 1 - g_cur, weight_cur, None if blocks is None else blocks[1])
     start, shared_before = before.means()
     end, shared_now = now.means()
     starts, shared_befores = before.resampled(rng, bootstraps)
@@ -79,7 +88,16 @@ def decompose(
         inputs_se=float(np.std(shared_befores - starts)),
         concept_se=float(np.std(shared_nows - shared_befores)),
         unseen_se=float(np.std(ends - shared_nows)),
+        inputs_ci=_middle(shared_befores - starts),
+        concept_ci=_middle(shared_nows - shared_befores),
+        unseen_ci=_middle(ends - shared_nows),
     )
+
+
+def _middle(draws: FloatArray) -> Interval:
+    """The middle .95 of draws."""
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return float(low), float(high)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,6 +105,7 @@ class _Side:
     loss: FloatArray
     shared: FloatArray
     weight: FloatArray | None
+    block: IntArray | None = None
 
     def means(self) -> tuple[float, float]:
         """Mean loss over the rows, and over the part that both windows share."""
@@ -97,11 +116,13 @@ class _Side:
         )
 
     def resampled(self, rng: np.random.Generator, bootstraps: int) -> tuple[FloatArray, FloatArray]:
-        """The same two means (bootstraps,) over rows drawn again with replacement."""
+        """The same two means (bootstraps,) over rows or days drawn again with replacement."""
         weight = np.ones(len(self.loss)) if self.weight is None else self.weight
-        drawn = rng.integers(0, len(self.loss), (bootstraps, len(self.loss)))
-        w, ws = weight, weight * self.shared
-        return (
-            (w * self.loss)[drawn].sum(axis=1) / w[drawn].sum(axis=1),
-            (ws * self.loss)[drawn].sum(axis=1) / ws[drawn].sum(axis=1),
-        )
+        shared = weight * self.shared
+        sums = np.stack([weight * self.loss, weight, shared * self.loss, shared])
+        if self.block is not None:
+            _, place = np.unique(self.block, return_inverse=True)
+            sums = np.stack([np.bincount(place, weights=row) for row in sums])
+        drawn = rng.integers(0, sums.shape[1], (bootstraps, sums.shape[1]))
+        all_loss, rows, shared_loss, shared_rows = (row[drawn].sum(axis=1) for row in sums)
+        return all_loss / rows, shared_loss / shared_rows

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from alerts.records import Incident
-from detectors.records import Diagnosis, Finding, TransferVerdict
+from detectors.records import Diagnosis, Finding, LossChange, TransferVerdict
 
 
 def verdict_json(verdict: TransferVerdict) -> dict[str, Any]:
@@ -44,13 +44,33 @@ def diagnosis_json(diagnosis: Diagnosis) -> dict[str, Any]:
         "confidence": finite(diagnosis.confidence),
         "runner_up": None if diagnosis.runner_up is None else diagnosis.runner_up.value,
         "evidence": list(diagnosis.evidence),
+        "candidates": [mode.value for mode in diagnosis.candidates],
         "columns": list(diagnosis.columns),
+        "loss_change": None if diagnosis.loss is None else loss_change_json(diagnosis.loss),
         "action": {
             "kind": diagnosis.action.kind,
             "scope": diagnosis.action.scope,
             "cadence": diagnosis.action.cadence,
             "falsified_by": diagnosis.action.falsified_by,
         },
+    }
+
+
+def loss_change_json(loss: LossChange) -> dict[str, Any]:
+    """Why the mean loss changed: three steps that add up, each with its interval."""
+    return {
+        "before": finite(loss.before),
+        "after": finite(loss.after),
+        "drawn_again": loss.unit,
+        "terms": [
+            {"name": name, "change": finite(change), "ci": [finite(bound) for bound in ci]}
+            for name, change, ci in (
+                ("harder inputs", loss.inputs, loss.inputs_ci),
+                ("concept", loss.concept, loss.concept_ci),
+                ("unseen inputs", loss.unseen, loss.unseen_ci),
+            )
+        ],
+        "columns": [{"name": name, "change": finite(change)} for name, change in loss.columns],
     }
 
 

@@ -104,6 +104,8 @@ def _environment() -> Environment:
         estimate=estimate,
         action=view.action_words,
         diagnosis=view.diagnosis_words,
+        candidates=view.candidates_words,
+        loss_change=view.loss_change_words,
     )
     return environment
 

@@ -91,6 +91,8 @@ def _overview(reports: Sequence[view.Report]) -> str:
 
 def _diagnosis(diagnosis: Mapping[str, Any]) -> list[str]:
     lines = [f"- {escaped(sentence)}" for sentence in diagnosis["evidence"]]
+    beside = (view.candidates_words(diagnosis), view.loss_change_words(diagnosis))
+    lines += [f"- {escaped(words)}" for words in beside if words]
     action = diagnosis["action"]
     lines.append(f"\n**Do:** {escaped(view.action_words(action))}\n")
     if action["falsified_by"]:

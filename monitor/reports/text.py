@@ -22,9 +22,11 @@ from monitor.reports.view import (
     absent_words,
     action_words,
     budget_words,
+    candidates_words,
     column_cells,
     diagnosis_words,
     headline,
+    loss_change_words,
     overview,
     performance_notes,
     performance_rows,
@@ -137,6 +139,8 @@ def _diagnosis(report: Report, console: Console, *, everything: bool) -> None:
     lines += [Text(f"  · {clean(sentence)}") for sentence in shown]
     if len(evidence) > len(shown):
         lines.append(Text(f"  · and {len(evidence) - len(shown)} more (--all)", style="dim"))
+    for words in (candidates_words(diagnosis), loss_change_words(diagnosis)):
+        lines += [Text(f"  · {words}", style="dim")] if words else []
     action = diagnosis["action"]
     lines.append(Text.assemble(("Do  ", "dim"), (action_words(action), "bold")))
     if action["falsified_by"]:

@@ -352,6 +352,28 @@ def diagnosis_words(diagnosis: Mapping[str, Any]) -> str:
     return f"{clean(diagnosis['mode'])}{sure}" + (f"; else {clean(second)}" if doubtful else "")
 
 
+def candidates_words(diagnosis: Mapping[str, Any]) -> str:
+    """What else deserves a look, where more than the named mode and its runner-up do; else ""."""
+    named = {diagnosis["mode"], diagnosis["runner_up"]}
+    others = [mode for mode in diagnosis.get("candidates", ()) if mode != diagnosis["mode"]]
+    return f"look also for {' and '.join(map(clean, others))}" if set(others) - named else ""
+
+
+def loss_change_words(diagnosis: Mapping[str, Any]) -> str:
+    """Why the loss changed, in one sentence; "" where losses are not known."""
+    loss = diagnosis.get("loss_change")
+    if loss is None or loss["before"] is None:
+        return ""
+    terms = ", ".join(
+        f"{term['name']} {term['change']:+.3g} [{term['ci'][0]:+.3g}, {term['ci'][1]:+.3g}]"
+        for term in loss["terms"]
+        if term["change"] is not None and None not in term["ci"]
+    )
+    said = f"loss {loss['before']:.3g} → {loss['after']:.3g}: {terms}"
+    moved = ", ".join(f"{clean(c['name'], 40)} {c['change']:+.2g}" for c in loss["columns"][:3])
+    return said + (f"; by the mix of one column alone: {moved}" if moved else "")
+
+
 def overview(report: Report) -> Overview:
     """A report as a line of the table of all domains."""
     return Overview(

@@ -44,3 +44,22 @@ def test_the_same_seed_gives_the_same_errors() -> None:
 
     assert decompose(loss, g, loss, g, seed=5) == decompose(loss, g, loss, g, seed=5)
     assert decompose(loss, g, loss, g, seed=5) != decompose(loss, g, loss, g, seed=6)
+
+
+def test_days_that_move_together_widen_the_intervals_as_their_means_say() -> None:
+    """Rows of a day share a level: the spread of the mean is that of day means, not of rows."""
+    rng = np.random.default_rng(3)
+    days = np.repeat(np.arange(40), 50)
+    level = rng.normal(0, 0.2, 40)
+    loss = 0.5 + level[days] + rng.normal(0, 0.05, 2000)
+    flat = np.full(2000, 0.5)
+
+    rows = decompose(loss, flat, loss, flat, seed=0, bootstraps=600)
+    blocks = decompose(loss, flat, loss, flat, seed=0, bootstraps=600, blocks=(days, days))
+
+    by_day = loss.reshape(40, 50).mean(axis=1)
+    expected = np.sqrt(2 * by_day.var() / 40)
+    assert blocks.concept_se == pytest.approx(expected, rel=0.1)
+    assert blocks.concept_se > 4 * rows.concept_se
+    low, high = blocks.concept_ci
+    assert high - low == pytest.approx(2 * 1.96 * expected, rel=0.15)

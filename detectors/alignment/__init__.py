@@ -1,0 +1,1 @@
+"""Do embeddings of two model versions, or of two domains, still mean the same?"""
