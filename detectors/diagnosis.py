@@ -36,7 +36,9 @@ class DiagnosisContext:
 
     `findings` are those that fired. `volume_ratio` is rows per hour, current over reference;
     `duplicate_share` the share of repeated ids; `label_delay_ratio` the median label delay,
-    current over reference. `design_effect` widens every standard error of dependent rows.
+    current over reference. `forgotten` says what the version served no longer knows of the source,
+    `incompatible` why heads no longer fit its embedding. `design_effect` widens every
+    standard error of dependent rows.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -46,6 +48,8 @@ class DiagnosisContext:
     duplicate_share: float | None = None
     label_delay_ratio: float | None = None
     version_changed: bool = False
+    forgotten: str = ""
+    incompatible: str = ""
     design_effect: float = 1.0
     seed: int = 0
 
@@ -85,7 +89,11 @@ def conclude(contrasts: Contrasts, context: DiagnosisContext) -> Diagnosis:
     anomalies = pipeline_anomalies(context)
     harmed = harmed_slices(context.transfer)
     mode, runner_up = decide_mode(
-        contrasts, pipeline_fault=bool(anomalies), transfer_hurts=bool(harmed)
+        contrasts,
+        pipeline_fault=bool(anomalies),
+        forgotten=bool(context.forgotten),
+        incompatible=bool(context.incompatible),
+        transfer_hurts=bool(harmed),
     )
     headline = (context.transfer.words,) if harmed and context.transfer else ()
     release = (
@@ -93,12 +101,14 @@ def conclude(contrasts: Contrasts, context: DiagnosisContext) -> Diagnosis:
         if context.version_changed
         else ()
     )
+    versions = (context.forgotten, context.incompatible)
+    outside = (*headline, *anomalies, *versions, *release)
     columns = _columns(contrasts, mode)
     return Diagnosis(
         mode=mode,
         confidence=confidence_in(mode, contrasts),
         runner_up=runner_up,
-        evidence=tuple(filter(None, (*headline, *anomalies, *release, *describe(contrasts, mode)))),
+        evidence=tuple(filter(None, (*outside, *describe(contrasts, mode)))),
         action=action_for(
             mode,
             slice_name=_slice(context.findings, harmed, mode),

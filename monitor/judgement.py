@@ -368,6 +368,8 @@ def _diagnose(
         many_columns_one_tick=many,
         volume_ratio=_volume_ratio(watch, current),
         version_changed=_version_changed(current),
+        forgotten=watch.versions.forgotten_by(_served(current)),
+        incompatible=watch.versions.broken_by(_served(current)),
     )
     base = watch.reference if reference is None else reference
     return diagnose(base, current, watch.schema, context)
@@ -386,6 +388,14 @@ def _volume_ratio(watch: Watch, current: Window) -> float | None:
     a_day = float(current.weights().sum()) / days
     quietest, busiest = watch.reference_rows_per_day
     return min(a_day / quietest, 1.0) if a_day < busiest else a_day / busiest
+
+
+def _served(current: Window) -> frozenset[str] | None:
+    """The versions that the rows name; None where they name none."""
+    if current.version is None:
+        return None
+    used = np.unique(current.version.codes[current.version.codes >= 0])
+    return frozenset(current.version.values[code] for code in used) or None
 
 
 def _version_changed(current: Window) -> bool:

@@ -35,6 +35,7 @@ from detectors.records import (
 )
 from detectors.summary import TickSummary
 from monitor.aftermath import Rebase
+from monitor.alignment import version_facts
 from monitor.baselines import Scorer, facts_of, planned_schema
 from monitor.clock import Clock
 from monitor.dispatch import post
@@ -351,6 +352,9 @@ class Runner:
             mappings=mappings,
             live_since_us=_live_since(found) if recent else None,
         )
+        with self.database.read() as session:
+            facts = version_facts(session, deployment.model, schema.task)
+        watch = replace(watch, versions=facts)
         if found is not None and profile is None:
             with self.database.write() as session:
                 save_profile(

@@ -221,7 +221,7 @@ def to_table(
         version=_optional_categories(arrow, roles.version),
         arm=_optional_categories(arrow, roles.arm),
         cluster=_optional_categories(arrow, roles.cluster),
-        embedding=_embedding(arrow, roles.embedding, source),
+        embedding=embedding_column(arrow, roles.embedding, source),
     )
     if like is None:
         columns = tuple(
@@ -511,7 +511,8 @@ def _epoch(
     raise InputError(msg)
 
 
-def _embedding(arrow: pa.Table, name: str | None, source: str) -> NDArray[np.float32] | None:
+def embedding_column(arrow: pa.Table, name: str | None, source: str) -> NDArray[np.float32] | None:
+    """A column of lists of one length as (n, d); InputError for anything else."""
     if name is None:
         return None
     column = arrow.column(name)

@@ -31,6 +31,7 @@ from detectors.streams import feature_streams, label_streams
 from detectors.summary import fit_profile
 from detectors.transfer.designs import with_contrast
 from detectors.transfer.loss import loss_of
+from monitor.alignment import NOTHING_KNOWN, VersionFacts
 
 BASE_TICK_US = HOUR_US
 DIAGNOSIS_ROWS = 6_000
@@ -46,7 +47,8 @@ class Watch:
     `reference_span_us` is None where the reference has no time axis, and so is
     `reference_rows_per_day`, the rows a day of its quietest and its busiest week. By `mappings`
     rows are read in the terms of the reference. Rows before `live_since_us` are not judged: they
-    came before the version that the reference is of, or are the reference.
+    came before the version that the reference is of, or are the reference. `versions` is what
+    anchors and the source probe say of the model's versions.
     """
 
     deployment: Deployment
@@ -64,6 +66,7 @@ class Watch:
     fingerprint: str
     mappings: tuple[AppliedMapping, ...] = ()
     live_since_us: int | None = None
+    versions: VersionFacts = NOTHING_KNOWN
 
     @property
     def cohort_us(self) -> int:

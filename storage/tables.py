@@ -593,3 +593,21 @@ class MappingRow(Base):
     decided_by: Mapped[str]
     reason: Mapped[str]
     record: Mapped[str]
+
+
+class VersionRowsRow(Base):
+    """Rows of one version of a model: anchors embedded, a probe's labels, or the probe scored."""
+
+    __tablename__ = "version_rows"
+    __table_args__ = (
+        UniqueConstraint("model", "kind", "version"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"))
+    kind: Mapped[str]
+    version: Mapped[str]
+    rows: Mapped[int]
+    created_at: Mapped[datetime]
+    body: Mapped[bytes]

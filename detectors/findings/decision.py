@@ -22,10 +22,17 @@ Rule = tuple[Mode, float]
 
 
 def decide_mode(
-    contrasts: Contrasts, *, pipeline_fault: bool = False, transfer_hurts: bool = False
+    contrasts: Contrasts,
+    *,
+    pipeline_fault: bool = False,
+    forgotten: bool = False,
+    incompatible: bool = False,
+    transfer_hurts: bool = False,
 ) -> tuple[Mode, Mode | None]:
     """The first mode of the list whose rule holds, and the next best other one, if any is near."""
-    rules = rules_of(contrasts, pipeline_fault=pipeline_fault)
+    rules = rules_of(
+        contrasts, pipeline_fault=pipeline_fault, forgotten=forgotten, incompatible=incompatible
+    )
     mode = next(name for name, closeness in rules if closeness >= HOLDS)
     runner_up = _runner_up(mode, rules)
     if transfer_hurts:
@@ -36,12 +43,21 @@ def decide_mode(
     return mode, runner_up
 
 
-def rules_of(contrasts: Contrasts, *, pipeline_fault: bool = False) -> list[Rule]:
+def rules_of(
+    contrasts: Contrasts,
+    *,
+    pipeline_fault: bool = False,
+    forgotten: bool = False,
+    incompatible: bool = False,
+) -> list[Rule]:
     """Every rule of the list that the contrasts allow, in order, with its closeness."""
     rules = [
         (Mode.PIPELINE_FAULT, float(pipeline_fault)),
         (Mode.FEATURE_ABSENT, float(bool(contrasts.absent))),
         (Mode.SCHEMA_MISMATCH, float(bool(contrasts.mismatched))),
+        # An embedding that no longer fits explains a probe's loss too, not the other way round.
+        (Mode.EMBEDDING, float(incompatible)),
+        (Mode.FORGETTING, float(forgotten)),
     ]
     if not contrasts.has_inputs:
         return [*rules, (Mode.UNDETERMINED, HOLDS)]

@@ -22,6 +22,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "report": ("monitor.cli.report", "report", "Show the current report of a domain."),
     "reference": ("monitor.cli.reference", "reference", "Manage reference windows."),
     "baseline": ("monitor.cli.baseline", "baseline", "Keep record of from-scratch baselines."),
+    "anchors": ("monitor.cli.alignment", "anchors", "Compare embeddings of versions."),
+    "probe": ("monitor.cli.alignment", "probe", "See whether versions forget their source."),
     "get": ("monitor.cli.incidents", "get", "List incidents, models or retraining requests."),
     "describe": ("monitor.cli.incidents", "describe", "Show one incident with its history."),
     "ack": ("monitor.cli.incidents", "ack", "Acknowledge an incident."),

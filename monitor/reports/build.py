@@ -205,6 +205,7 @@ def write_down(
         "budget": dict(budget),
         "incidents": [incident_json(incident) for incident in incidents],
         "findings": [dict(finding) for finding in findings],
+        "versions": None,
     }
     report["transfer"].update(details or {})
     report["gate"] = None if gate is None else dict(gate)

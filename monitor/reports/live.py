@@ -31,13 +31,14 @@ from detectors.summary import transfer_sums
 from detectors.transfer.erosion import erosion_of
 from detectors.transfer.pooling import Pooled, pool_for_display
 from detectors.transfer.verdict import trajectory
+from monitor.alignment import facts_json
 from monitor.baselines import RecordedScorer, facts_of, signature_warnings
 from monitor.durations import duration_words
 from monitor.errors import InputError, did_you_mean, shortened
 from monitor.judgement import current_verdict, spends_budget
 from monitor.label_watch import past_gaps
 from monitor.reports.build import ReferenceLine, answer, overall_state, write_down
-from monitor.reports.forms import finding_json
+from monitor.reports.forms import finding_json, plain
 from monitor.reports.transfer import gate_json, gate_of, transfer_details
 from monitor.reports.verification import verification_json
 from monitor.runner import Runner
@@ -160,7 +161,7 @@ def live_report(
     verified = verification_json(mappings)
     doubts = [verified["words"]] if verified["state"] == "unverified" else []
     maturity = Maturity(status.get("maturity", Maturity.WARMING.value))
-    return write_down(
+    report = write_down(
         deployment,
         answers,
         reference=reference,
@@ -181,6 +182,7 @@ def live_report(
         ),
         mappings=mappings,
     )
+    return {**report, "versions": plain(facts_json(watch.versions))}
 
 
 def _pooled(states: Sequence[DeploymentState], deployment: Deployment) -> Pooled | None:

@@ -93,7 +93,7 @@ def test_postgres_stores_blobs_outside_the_row_and_does_not_compress_them_again(
     with migrated_postgres.reader.connect() as connection:
         storage = dict(tuple(row) for row in connection.execute(query))
     assert storage.keys() > {"segments", "segments_rest", "id_runs", "checkpoints"}
-    assert len([name for name in storage if not name.startswith("segments_")]) == 8
+    assert len([name for name in storage if not name.startswith("segments_")]) == 9
     assert set(storage.values()) == {"e"}
 
 

@@ -1,0 +1,132 @@
+"""Anchors and the source probe, version by version. What is stored is never overwritten."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from detectors.records import Window
+from storage.changes import REFERENCES, note_changes
+from storage.deployments import lock_model
+from storage.segments import Segment, decode, encode
+from storage.tables import VersionRowsRow
+
+MOST_ROWS = 20_000
+
+
+class VersionKind(StrEnum):
+    """Anchors: embedded by a version. Probe: labels, once a model. Scores: of a version."""
+
+    ANCHORS = "anchors"
+    PROBE = "probe"
+    PROBE_SCORES = "probe_scores"
+
+
+class VersionRowsError(ValueError):
+    """The rows cannot be stored: a repeated id, a version that is there, a probe that is not."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VersionRows:
+    """Rows sorted by id hash, so that two versions meet row by row."""
+
+    model: str
+    kind: VersionKind
+    version: str
+    created_at: datetime
+    segment: Segment
+
+
+def add_version_rows(
+    session: Session,
+    model: str,
+    kind: VersionKind,
+    version: str,
+    rows: Segment,
+    now: datetime,
+) -> int:
+    """Store rows of a version; how many. UnknownModelError if the model is not registered.
+
+    VersionRowsError where an id comes twice, the version is there already, there are too many
+    rows, or scores are of rows that the probe has not.
+    """
+    lock_model(session, model)
+    order = np.lexsort((rows.id_lo, rows.id_hi))
+    rows = rows.take(order)
+    keys = list(zip(rows.id_hi.tolist(), rows.id_lo.tolist(), strict=True))
+    if len(set(keys)) < len(keys):
+        msg = f"{len(keys) - len(set(keys))} ids come twice; every row needs an id of its own"
+        raise VersionRowsError(msg)
+    if not 0 < len(keys) <= MOST_ROWS:
+        msg = f"{len(keys):,} rows; give 1 to {MOST_ROWS:,}"
+        raise VersionRowsError(msg)
+    place = (
+        VersionRowsRow.model == model,
+        VersionRowsRow.kind == kind.value,
+        VersionRowsRow.version == version,
+    )
+    if session.scalar(select(VersionRowsRow.id).where(*place)) is not None:
+        what = "the probe" if kind is VersionKind.PROBE else f"version '{version}'"
+        msg = f"{kind.value} of {what} of '{model}' are stored already and are never overwritten"
+        raise VersionRowsError(msg)
+    if kind is VersionKind.PROBE_SCORES:
+        _refuse_strangers(session, model, set(keys))
+    session.add(
+        VersionRowsRow(
+            model=model,
+            kind=kind.value,
+            version=version,
+            rows=len(keys),
+            created_at=now,
+            body=encode(rows),
+        )
+    )
+    note_changes(session, [REFERENCES])
+    session.flush()
+    return len(keys)
+
+
+def _refuse_strangers(session: Session, model: str, keys: set[tuple[int, int]]) -> None:
+    (probe,) = read_version_rows(session, model, VersionKind.PROBE) or (None,)
+    if probe is None:
+        msg = f"'{model}' has no probe set; add one with `kedge probe add FILE --model {model}`"
+        raise VersionRowsError(msg)
+    known = set(zip(probe.segment.id_hi.tolist(), probe.segment.id_lo.tolist(), strict=True))
+    strange = len(keys - known)
+    if strange:
+        msg = (
+            f"{strange} of {len(keys)} ids are not in the probe set of '{model}'; score those of it"
+        )
+        raise VersionRowsError(msg)
+
+
+def read_version_rows(session: Session, model: str, kind: VersionKind) -> tuple[VersionRows, ...]:
+    """Every version of a kind, the first stored first."""
+    rows = session.scalars(
+        select(VersionRowsRow)
+        .where(VersionRowsRow.model == model, VersionRowsRow.kind == kind.value)
+        .order_by(VersionRowsRow.id)
+    )
+    return tuple(
+        VersionRows(row.model, kind, row.version, row.created_at, decode(row.body)) for row in rows
+    )
+
+
+def in_common(one: Segment, other: Segment) -> tuple[Window, Window]:
+    """The rows of both whose ids are in both, in one order."""
+    place = {
+        key: at
+        for at, key in enumerate(zip(other.id_hi.tolist(), other.id_lo.tolist(), strict=True))
+    }
+    pairs = [
+        (at, place[key])
+        for at, key in enumerate(zip(one.id_hi.tolist(), one.id_lo.tolist(), strict=True))
+        if key in place
+    ]
+    both = np.array(pairs, np.int64).reshape(-1, 2)
+    return one.window.take(both[:, 0]), other.window.take(both[:, 1])
