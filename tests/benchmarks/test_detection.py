@@ -1,0 +1,107 @@
+"""The arithmetic of the detection tables, held against definitions and other libraries."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import jensenshannon
+from scipy.stats import chi2_contingency
+
+from benchmarks.detection.delay import CAP, CHANGE_AT, cell, run_length
+from benchmarks.detection.no_change import delays
+from benchmarks.detection.production import chi_square, jensen_shannon, psi
+from benchmarks.detection.real_streams import Score, Ticks, incidents, match, permuted, windows
+from benchmarks.detection.simulator import CHANGE_AT as HOUR
+from benchmarks.detection.simulator import CHANGED, World, draw, rate_of
+from detectors.records import DAY_US
+
+
+def test_a_change_leaves_the_reference_and_the_other_streams_alone() -> None:
+    run = draw(World(streams=CHANGED + 2, reference_days=7), (1,), followed_hours=96)
+    calm, moved = run.counts().successes, run.counts(3.0).successes
+    from_then = run.world.cut + HOUR
+    assert (calm[:from_then] == moved[:from_then]).all()
+    before, after = calm[from_then:].sum(axis=0), moved[from_then:].sum(axis=0)
+    assert (after[:CHANGED] > 1.5 * before[:CHANGED]).all()
+    assert after[CHANGED:] == pytest.approx(before[CHANGED:], rel=0.1)
+
+
+def test_the_noise_of_the_simulator_has_the_memory_and_the_size_it_is_asked_for() -> None:
+    world = World(phi=0.9, streams=40, reference_days=56, season_sd=0.0, common=0.0)
+    logit = draw(world, (2,)).logit
+    noise = logit - logit.mean(axis=0)
+    assert noise.std() == pytest.approx(world.noise_sd, rel=0.1)
+    assert (noise[1:] * noise[:-1]).mean() / noise.var() == pytest.approx(0.9, abs=0.03)
+
+
+def test_no_pages_in_a_hundred_periods_still_have_an_upper_limit_of_three() -> None:
+    """-ln(.05) = 2.996 expected events show none in one case of twenty."""
+    assert rate_of(np.zeros(10), 10.0).upper == pytest.approx(-math.log(0.05) / 100)
+    swarm = rate_of(np.array([0.0] * 9 + [10.0]), 1.0)
+    assert swarm.mean == 1.0
+    assert swarm.upper == pytest.approx(1.0 + 1.645 * 1.0)
+
+
+def test_a_page_before_the_change_is_neither_found_nor_missed() -> None:
+    early, late = (HOUR - 1, 0), (HOUR + 2, 1)
+    found = delays([early, late], 3)
+    assert math.isnan(found[0])
+    assert found[1:] == [3.0, 360.0]
+
+
+def test_the_daily_rules_are_those_of_scipy() -> None:
+    x, n = np.array([[30.0], [50.0]]), np.array([[400.0], [420.0]])
+    day_x, day_n = np.array([[31.0]]), np.array([[200.0]])
+    table = [[80, 820 - 80], [31, 200 - 31]]
+    assert chi_square(x, n, day_x, day_n)[0, 0] == pytest.approx(
+        chi2_contingency(table, correction=False).pvalue
+    )
+    p, q = 80.5 / 821, 31.5 / 201
+    assert jensen_shannon(x, n, day_x, day_n)[0, 0] == pytest.approx(
+        jensenshannon([p, 1 - p], [q, 1 - q], base=2)
+    )
+    by_hand = (q - p) * math.log(q / p) + (p - q) * math.log((1 - q) / (1 - p))
+    assert psi(x, n, day_x, day_n)[0, 0] == pytest.approx(by_hand)
+
+
+def test_a_run_length_counts_rows_of_silent_streams_too() -> None:
+    """Alarms after 10 and 20 rows and a third stream silent for 100: 130 rows, two alarms."""
+    assert run_length(np.array([9, 19, 100]), 100) == 65.0
+    assert run_length(np.array([100]), 100) == math.inf
+
+
+def test_a_delay_leaves_early_alarms_out_and_caps_what_is_missed() -> None:
+    first = np.array([CHANGE_AT - 1, CHANGE_AT + 9, CHANGE_AT + CAP])
+    words = cell(first)
+    assert words.startswith(f"{(10 + CAP) / 2:.0f} ±")
+    assert "50% missed" in words
+
+
+def test_alarms_within_two_days_are_one_incident() -> None:
+    assert incidents([]) == 0
+    assert incidents([5 * DAY_US, 0, 2 * DAY_US, 9 * DAY_US]) == 3
+    assert incidents([0, DAY_US, 3 * DAY_US]) == 1
+
+
+def test_permuting_weeks_keeps_every_tick_and_its_weekday() -> None:
+    count = 10 * 7 + 3
+    y = np.arange(count, dtype=np.float64)[:, None]
+    ticks = Ticks(np.arange(count) * DAY_US, y, np.ones((count, 1)))
+    dealt = permuted(ticks, np.random.default_rng(3), DAY_US)
+    assert sorted(dealt.y[:, 0]) == sorted(y[:, 0])
+    assert (dealt.y[:, 0] % 7 == y[:, 0] % 7).all()
+    assert (dealt.y != y).any()
+
+
+def test_a_second_alarm_in_a_window_is_neither_hit_nor_false() -> None:
+    score = Score(months=1.0)
+    late = match([DAY_US, 2 * DAY_US, 9 * DAY_US], [(0, 3 * DAY_US), (20, 25)], score)
+    assert (score.hits, score.false, score.changes) == (1, 1, 2)
+    assert late == [1.0]
+
+
+def test_windows_are_the_runs_of_rows_inside() -> None:
+    inside = np.array([0.0, 1.0, 1.0, 0.0, 1.0])
+    assert windows(np.arange(5) * 10, inside) == [(10, 20), (40, 40)]
