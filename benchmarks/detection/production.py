@@ -11,11 +11,11 @@ Columns: false alarms per 30 days ± standard error (a column-day of a peer, a p
 of 30 with any; for each odds ratio the mean hours until the first alarm of a changed stream, a
 miss counted as what was left of the 17 days, and the share missed. A daily rule speaks at midnight.
 
-With --peers DIR the day files of one history are also given to Evidently's and NannyML's own code,
+With --peers DIR the days of one history of 10 columns are also given to Evidently's and NannyML's own code,
 which runs in `DIR/evidently/bin/python` and `DIR/nannyml/bin/python` where those exist:
 
     python -m venv DIR/evidently && DIR/evidently/bin/pip install evidently 'pandas<3' pyarrow
-    python -m venv DIR/nannyml && DIR/nannyml/bin/pip install nannyml
+    python -m venv DIR/nannyml && DIR/nannyml/bin/pip install nannyml 'pandas<3' 's3fs>=2025' 'gcsfs>=2025'
 """
 
 from __future__ import annotations
@@ -243,9 +243,9 @@ def main() -> None:
     for phi in given.phi[: 1 if given.small else None]:
         world = World(phi=phi, streams=10 if given.small else 50)
         table(world, 2 if given.small else given.runs, given.seed)
-    if given.peers is not None:
+    if given.peers is not None:  # the clock of a peer is a day: one history says enough
         sys.stdout.write("\ntheir own code, one history, φ = .6\n")
-        own_code(given.peers, World(phi=0.6, streams=10 if given.small else 50), given.seed)
+        own_code(given.peers, World(phi=0.6, streams=10), given.seed)
 
 
 if __name__ == "__main__":
