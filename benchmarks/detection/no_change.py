@@ -8,9 +8,9 @@ on the third day. Where the reference is younger than 14 days the bank waits, as
 its pages are counted over the days on which it may page.
 
 Columns: runs; pages per 30 days ± standard error (upper 95 % limit, in pages); share of runs in
-which the budget was promised when the reference ended (never before 14 days); for each odds ratio the median and the mean delay in hours over the
-changed streams, a miss counted as the 360 hours that were left, and the share missed. A stream
-that paged before its change counts as neither.
+which the budget was promised when the reference ended (never before 14 days); for each odds ratio
+the median and the mean delay in hours over the changed streams, a miss counted as the 360 hours
+that were left, and the share missed. A stream that paged before its change counts as neither.
 """
 
 from __future__ import annotations

@@ -11,11 +11,12 @@ Columns: false alarms per 30 days ± standard error (a column-day of a peer, a p
 of 30 with any; for each odds ratio the mean hours until the first alarm of a changed stream, a
 miss counted as what was left of the 17 days, and the share missed. A daily rule speaks at midnight.
 
-With --peers DIR the days of one history of 10 columns are also given to Evidently's and NannyML's own code,
-which runs in `DIR/evidently/bin/python` and `DIR/nannyml/bin/python` where those exist:
+With --peers DIR the days of one history of 10 columns are also given to Evidently's and NannyML's
+own code, which runs in `DIR/evidently/bin/python` and `DIR/nannyml/bin/python` where those exist:
 
     python -m venv DIR/evidently && DIR/evidently/bin/pip install evidently 'pandas<3' pyarrow
-    python -m venv DIR/nannyml && DIR/nannyml/bin/pip install nannyml 'pandas<3' 's3fs>=2025' 'gcsfs>=2025'
+    python -m venv DIR/nannyml
+    DIR/nannyml/bin/pip install nannyml 'pandas<3' 's3fs>=2025' 'gcsfs>=2025'
 """
 
 from __future__ import annotations
