@@ -341,6 +341,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=50)
     parser.add_argument("--run-length", type=float, default=10_000.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--family", default="", help="N, Bernoulli or AR")
     parser.add_argument(
         "--small", action="store_true", help="20 streams, run length 5,000, two detectors"
     )

@@ -118,7 +118,7 @@ def engine(score: Score, reference: FloatArray, rows: FloatArray) -> int:
 
 
 def table(trials: int, seed: int) -> None:
-    rules = {
+    rules: dict[str, Callable[[FloatArray, FloatArray], int]] = {
         "ADWIN, default": adwin,
         "evidence, A = 50,000": lambda r, x: evidence(5e4, r, x),
         "evidence, A = 250,000": lambda r, x: evidence(2.5e5, r, x),

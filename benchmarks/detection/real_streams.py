@@ -18,7 +18,7 @@ budget is promised.
 Second table: labelled change points. An alarm is matched to the earliest change that is not yet
 matched within its tolerance after it; others are false. NAB: a labelled window, hourly ticks, the
 first 15 % as the reference; tickets (10 / 30 d), because series of two weeks are too young for
-pages. elec2: row 17,424, where three columns begin to vary.
+pages. elec2: row 17,424, where three columns begin to vary, within 36 days.
 """
 
 from __future__ import annotations
@@ -380,7 +380,7 @@ def elec2(folder: Path) -> None:
         own = [t for t, stream in alarms if stream == k]
         score = Score(months=(len(ticks.y) - 90) / 30)
         constant = name in {"vicprice", "vicdemand", "transfer"}
-        delays = match(own, [(change, change + 7 * DAY_US)] if constant else [], score)
+        delays = match(own, [(change, change + 36 * DAY_US)] if constant else [], score)
         waited = f", after {delays[0]:.0f} d" if delays else ""
         sys.stdout.write(
             f"elec2 {name}: {score.words() if constant else f'{len(own)} alarms'}{waited}\n"
