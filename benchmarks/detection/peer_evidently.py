@@ -28,7 +28,7 @@ current = pd.read_parquet(folder / "current.parquet")
 columns = [name for name in reference if name != "day"]
 definition = DataDefinition(categorical_columns=columns)
 base = Dataset.from_pandas(reference[columns], data_definition=definition)
-tests: dict[str, dict[str, float]] = {"default": {}, "chi-square": {"cat_stattest": "chisquare"}}  # type: ignore[dict-item]
+tests: dict[str, dict[str, float]] = {"default": {}, "chi-square": {"cat_method": "chisquare"}}  # type: ignore[dict-item]
 found: dict[str, list[list[bool]]] = {}
 for rule, options in tests.items():
     days = []
