@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from alerts import wording
 from alerts.bodies import EVIDENCE, request_body, step_body
@@ -101,6 +101,14 @@ def told(
     )
 
 
+def _is_tested(request: RetrainingRequest, now: datetime) -> bool:
+    """Whether the time of its test is not over: to ask again would be to judge before."""
+    since = request.served_since
+    if request.status is not RequestStatus.COMPLETED or since is None:
+        return False
+    return now - since <= timedelta(days=request.action.within_days)
+
+
 def _held(
     incident: Incident,
     others: Sequence[Incident],
@@ -131,6 +139,9 @@ def _held(
     waiting = [r for r in alike if r.is_open]
     if waiting:
         return held(f"request {waiting[0].id} for the same action is {waiting[0].status.value}")
+    tested = [r for r in alike if _is_tested(r, now)]
+    if tested:
+        return held(f"the result of request {tested[0].id} serves and is being judged")
     scope = Scope.of(incident.action.scope)
     cooldown = settings.retraining.cooldowns[scope]
     last = max((r.requested_at for r in alike), default=None)

@@ -90,7 +90,7 @@ def with_harm(watch: Watch, progress: Progress, decision: Decision) -> Decision:
             clock, stream, spec = place
             seen = clock.recent_effect(stream, since_us=to_us(request.since))
             seen = seen or clock.recent_effect(stream)
-            if seen is not None and abs(seen[0]) <= max(spec.delta_min, Z * seen[1]):
+            if seen is not None and _off(spec, seen[0]) <= max(spec.delta_min, Z * seen[1]):
                 seen = None  # its labels have not come yet: there is nothing to hold against
         requests.append(request if seen is None else replace(request, harm=seen[0]))
     return replace(decision, retraining=tuple(requests))
@@ -122,7 +122,7 @@ def judged(
     if seen is None or passed_us < min(RECENT_US, within_us):
         return None
     effect, error = seen
-    inside = abs(effect) <= max(spec.delta_min, Z * error)
+    inside = _off(spec, effect) <= max(spec.delta_min, Z * error)
     telling = request.harm is None or Z * error <= TELLING * abs(request.harm)
     if inside and telling:
         status = RequestStatus.VERIFIED
@@ -137,6 +137,11 @@ def judged(
         outcome=_words(watch, spec, request, effect, passed_us, status),
     )
     return ended, _told(ended, now_us, alerts)
+
+
+def _off(spec: StreamSpec, effect: float) -> float:
+    """How far a stream is on the wrong side: a loss below the reference's is no harm."""
+    return max(effect, 0.0) if spec.stream.id.startswith("loss.") else abs(effect)
 
 
 def with_history(

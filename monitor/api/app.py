@@ -24,6 +24,7 @@ from monitor.api.silences import silences_router
 from monitor.api.tokens import tokens_router
 from monitor.api.versions import versions_router
 from monitor.api.work import work_router
+from monitor.web.deeds import deeds_router
 from monitor.web.login import login_router
 from monitor.web.pages import pages_router
 from storage.tokens import Scope
@@ -68,6 +69,7 @@ def create_app(context: ApiContext, *, only_health: bool = False) -> FastAPI:
     app.include_router(health_router(context))
     app.include_router(tokens_router(context, door))
     app.include_router(pages_router(context))
+    app.include_router(deeds_router(context))
     app.include_router(login_router(context, door))
     app.include_router(_description(app))
     install_scopes(app)

@@ -83,7 +83,7 @@ def _standing(
     if transfer == TransferState.HURTS.value:
         return State.HARM, "the transferred model does worse than the one from scratch"
     if pages:
-        return State.DRIFT, f"{_count(pages, 'incident')} that pages"
+        return State.DRIFT, f"{_count(pages, 'page')} open"
     if tickets:
         return State.WATCH, f"{_count(tickets, 'ticket')} open"
     if not evaluated:

@@ -275,18 +275,23 @@ def _requests(router: APIRouter, context: ApiContext) -> None:
     )
     def request(request_id: Text) -> dict[str, Any]:
         """One request with every step it took."""
-        with context.database.read() as session:
-            try:
-                found = get_request(session, request_id)
-            except UnknownRequestError:
-                known = [other.id for other in list_requests(session, limit=500)]
-                raise unknown("retraining request", request_id, known) from None
-            steps = request_history(session, request_id)
-        history = [
-            {"at": iso(step.at), "status": step.status.value, "by": step.by, "words": step.words}
-            for step in steps
-        ]
-        return {**request_json(found), "history": history}
+        return find_request(context, request_id)
+
+
+def find_request(context: ApiContext, request_id: str) -> dict[str, Any]:
+    """A request as JSON; RequestRefusedError 404 with the nearest known id."""
+    with context.database.read() as session:
+        try:
+            found = get_request(session, request_id)
+        except UnknownRequestError:
+            known = [other.id for other in list_requests(session, limit=500)]
+            raise unknown("retraining request", request_id, known) from None
+        steps = request_history(session, request_id)
+    history = [
+        {"at": iso(step.at), "status": step.status.value, "by": step.by, "words": step.words}
+        for step in steps
+    ]
+    return {**request_json(found), "history": history}
 
 
 def _references(router: APIRouter, context: ApiContext) -> None:

@@ -52,60 +52,26 @@ def retraining_router(context: ApiContext) -> APIRouter:
         tags=["retraining"],
     )
 
-    def step(
-        request: Request,
-        request_id: str,
-        status: RequestStatus,
-        deed: shapes.Deed,
-        *,
-        version: str = "",
-        served_since: datetime | None = None,
-    ) -> dict[str, Any]:
-        now = context.clock.now()
-        with context.database.write() as session:
-            before = _find(session, request_id)
-            if status is RequestStatus.COMPLETED and served_since is None:
-                served_since = _newest_event(session, before)
-            after = change_status(
-                session,
-                request_id,
-                status,
-                by=author_of(request, deed.by),
-                now=now,
-                words=plain(deed.note, 1_000),
-                version=name(version),
-                served_since=served_since,
-            )
-            if status is RequestStatus.APPROVED and before.status is not RequestStatus.APPROVED:
-                message = told(
-                    after,
-                    MessageType.RETRAINING_APPROVED,
-                    now=now,
-                    public_url=context.alerts.public_url,
-                )
-                post(session, message, context.routing(), now)
-        log.info("request.changed", request=request_id, status=after.status.value)
-        return request_json(after)
-
     @router.post("/approve", response_model=shapes.RequestShape)
     def approve(request: Request, request_id: Id, deed: shapes.Deed) -> dict[str, Any]:
         """Let a request go ahead; the channels that train are told."""
-        return step(request, request_id, RequestStatus.APPROVED, deed)
+        return take_step(context, request, request_id, RequestStatus.APPROVED, deed)
 
     @router.post("/reject", response_model=shapes.RequestShape)
     def reject(request: Request, request_id: Id, deed: shapes.Deed) -> dict[str, Any]:
         """Turn a request down."""
-        return step(request, request_id, RequestStatus.REJECTED, deed)
+        return take_step(context, request, request_id, RequestStatus.REJECTED, deed)
 
     @router.post("/start", response_model=shapes.RequestShape)
     def start(request: Request, request_id: Id, deed: shapes.Deed) -> dict[str, Any]:
         """Say that training runs."""
-        return step(request, request_id, RequestStatus.RUNNING, deed)
+        return take_step(context, request, request_id, RequestStatus.RUNNING, deed)
 
     @router.post("/complete", response_model=shapes.RequestShape)
     def complete(request: Request, request_id: Id, deed: Completion) -> dict[str, Any]:
         """Say that the result serves; the stream of its test then decides whether it worked."""
-        return step(
+        return take_step(
+            context,
             request,
             request_id,
             RequestStatus.COMPLETED,
@@ -115,6 +81,44 @@ def retraining_router(context: ApiContext) -> APIRouter:
         )
 
     return router
+
+
+def take_step(
+    context: ApiContext,
+    request: Request,
+    request_id: str,
+    status: RequestStatus,
+    deed: shapes.Deed,
+    *,
+    version: str = "",
+    served_since: datetime | None = None,
+) -> dict[str, Any]:
+    """Move a request along, by a route or by the form of a page; an approval is told."""
+    now = context.clock.now()
+    with context.database.write() as session:
+        before = _find(session, request_id)
+        if status is RequestStatus.COMPLETED and served_since is None:
+            served_since = _newest_event(session, before)
+        after = change_status(
+            session,
+            request_id,
+            status,
+            by=author_of(request, deed.by),
+            now=now,
+            words=plain(deed.note, 1_000),
+            version=name(version),
+            served_since=served_since,
+        )
+        if status is RequestStatus.APPROVED and before.status is not RequestStatus.APPROVED:
+            message = told(
+                after,
+                MessageType.RETRAINING_APPROVED,
+                now=now,
+                public_url=context.alerts.public_url,
+            )
+            post(session, message, context.routing(), now)
+    log.info("request.changed", request=request_id, status=after.status.value)
+    return request_json(after)
 
 
 def _find(session: Session, request_id: str) -> RetrainingRequest:

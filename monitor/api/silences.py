@@ -86,18 +86,12 @@ def _make(router: APIRouter, context: ApiContext) -> None:
             columns=tuple(deed.columns),
             incidents=tuple(deed.incidents),
         )
-        return make(request, deed, matcher, deed.starts_at)
+        return _silence(context, request, deed, matcher, deed.starts_at)
 
     @router.post("/incidents/{incident_id}/silence", response_model=shapes.SilenceMade)
     def silence_one(request: Request, incident_id: Id, deed: shapes.SilenceFor) -> dict[str, Any]:
         """Hide the messages of one incident for a while."""
-        with context.database.read() as session:
-            try:
-                get_incident(session, incident_id)
-            except UnknownIncidentError:
-                known = [other.id for other in list_incidents(session, limit=500)]
-                raise unknown("incident", incident_id, known) from None
-        return make(request, deed, Matcher(incidents=(incident_id,)), None)
+        return silence_incident(context, request, incident_id, deed)
 
     @router.post("/silences/{silence_id}/expire", response_model=shapes.SilenceShape)
     def end(request: Request, silence_id: Id, deed: shapes.Deed) -> dict[str, Any]:
@@ -114,29 +108,44 @@ def _make(router: APIRouter, context: ApiContext) -> None:
         log.info("silence.expired", silence=silence_id, by=ended.expired_by)
         return silence_json(ended, now)
 
-    def make(
-        request: Request,
-        deed: shapes.SilenceDeed | shapes.SilenceFor,
-        matcher: Matcher,
-        starts_at: datetime | None,
-    ) -> dict[str, Any]:
-        now = context.clock.now()
+
+def silence_incident(
+    context: ApiContext, request: Request, incident_id: str, deed: shapes.SilenceFor
+) -> dict[str, Any]:
+    """Hide the messages of one incident, by a route or by the form of a page."""
+    with context.database.read() as session:
         try:
-            silence: Silence = make_silence(
-                matcher,
-                until=until_of(deed.until, deed.for_, now if starts_at is None else starts_at),
-                reason=deed.reason,
-                author=author_of(request, deed.by),
-                now=now,
-                starts_at=None if starts_at is None else starts_at.astimezone(UTC),
-            )
-        except SilenceError as error:
-            raise RequestRefusedError(422, str(error), "POST /v1/silences") from error
-        with context.database.write() as session:
-            save_silence(session, silence)
-            hushed = hush_waiting(session, now)
-        log.info("silence.added", silence=silence.id, by=silence.author, hushed=hushed)
-        return {**silence_json(silence, now), "hushed": hushed}
+            get_incident(session, incident_id)
+        except UnknownIncidentError:
+            known = [other.id for other in list_incidents(session, limit=500)]
+            raise unknown("incident", incident_id, known) from None
+    return _silence(context, request, deed, Matcher(incidents=(incident_id,)), None)
+
+
+def _silence(
+    context: ApiContext,
+    request: Request,
+    deed: shapes.SilenceDeed | shapes.SilenceFor,
+    matcher: Matcher,
+    starts_at: datetime | None,
+) -> dict[str, Any]:
+    now = context.clock.now()
+    try:
+        silence: Silence = make_silence(
+            matcher,
+            until=until_of(deed.until, deed.for_, now if starts_at is None else starts_at),
+            reason=deed.reason,
+            author=author_of(request, deed.by),
+            now=now,
+            starts_at=None if starts_at is None else starts_at.astimezone(UTC),
+        )
+    except SilenceError as error:
+        raise RequestRefusedError(422, str(error), "POST /v1/silences") from error
+    with context.database.write() as session:
+        save_silence(session, silence)
+        hushed = hush_waiting(session, now)
+    log.info("silence.added", silence=silence.id, by=silence.author, hushed=hushed)
+    return {**silence_json(silence, now), "hushed": hushed}
 
 
 def until_of(until: datetime | None, lasts: str | None, starts_at: datetime) -> datetime:

@@ -48,51 +48,72 @@ def _incidents(router: APIRouter, context: ApiContext) -> None:
     )
     def ack(request: Request, incident_id: Id, deed: shapes.Acknowledge) -> dict[str, Any]:
         """Take an incident: reminders stop, until `until` if that is given. Twice is once."""
-        by = author_of(request, deed.by)
-        until = None if deed.until is None else deed.until.astimezone(UTC)
-        if until is not None and until <= context.clock.now():
-            raise RequestRefusedError(
-                422, f"until {until:%Y-%m-%d %H:%M}Z is over", "give a time to come, or none"
-            )
-        return work(
-            context,
-            incident_id,
-            lambda incident, at: _with_note(
-                acknowledge(incident, by=by, now=at, until=until, settings=context.alerts),
-                deed.note,
-            ),
-        )
+        return ack_incident(context, request, incident_id, deed)
 
     @router.post(
         "/incidents/{incident_id}/resolve", response_model=shapes.IncidentDone, tags=["incidents"]
     )
     def resolve(request: Request, incident_id: Id, deed: shapes.Deed) -> dict[str, Any]:
         """Close an incident and tell its channels; alarms that go on will open it again."""
-        by = author_of(request, deed.by)
-        return work(
-            context,
-            incident_id,
-            lambda incident, at: resolve_by_person(
-                incident, by=by, now=at, note=deed.note, settings=context.alerts
-            ),
-            members_too=True,
-        )
+        return resolve_incident(context, request, incident_id, deed)
 
     @router.post(
         "/incidents/{incident_id}/feedback", response_model=shapes.IncidentDone, tags=["incidents"]
     )
     def feedback(request: Request, incident_id: Id, deed: shapes.Feedback) -> dict[str, Any]:
         """Write down what was found out, while the incident is open or after."""
-        if deed.verdict is None and not deed.note:
-            raise RequestRefusedError(422, "feedback without words", "give a verdict or a note")
-        by = author_of(request, deed.by)
-        return work(
-            context,
-            incident_id,
-            lambda incident, at: give_feedback(
-                incident, by=by, now=at, verdict=deed.verdict, note=deed.note
-            ),
+        return note_feedback(context, request, incident_id, deed)
+
+
+def ack_incident(
+    context: ApiContext, request: Request, incident_id: str, deed: shapes.Acknowledge
+) -> dict[str, Any]:
+    """Take an incident, by a route or by the form of a page."""
+    by = author_of(request, deed.by)
+    until = None if deed.until is None else deed.until.astimezone(UTC)
+    if until is not None and until <= context.clock.now():
+        raise RequestRefusedError(
+            422, f"until {until:%Y-%m-%d %H:%M}Z is over", "give a time to come, or none"
         )
+    return work(
+        context,
+        incident_id,
+        lambda incident, at: _with_note(
+            acknowledge(incident, by=by, now=at, until=until, settings=context.alerts),
+            deed.note,
+        ),
+    )
+
+
+def resolve_incident(
+    context: ApiContext, request: Request, incident_id: str, deed: shapes.Deed
+) -> dict[str, Any]:
+    """Close an incident, and those it speaks for."""
+    by = author_of(request, deed.by)
+    return work(
+        context,
+        incident_id,
+        lambda incident, at: resolve_by_person(
+            incident, by=by, now=at, note=deed.note, settings=context.alerts
+        ),
+        members_too=True,
+    )
+
+
+def note_feedback(
+    context: ApiContext, request: Request, incident_id: str, deed: shapes.Feedback
+) -> dict[str, Any]:
+    """Write down what a person found out."""
+    if deed.verdict is None and not deed.note:
+        raise RequestRefusedError(422, "feedback without words", "give a verdict or a note")
+    by = author_of(request, deed.by)
+    return work(
+        context,
+        incident_id,
+        lambda incident, at: give_feedback(
+            incident, by=by, now=at, verdict=deed.verdict, note=deed.note
+        ),
+    )
 
 
 def work(

@@ -10,34 +10,49 @@ import click
 
 from monitor.errors import KedgeError, NotAllowedError, UsageError, did_you_mean
 
-# command → (module, attribute, one line of help); the help is here so that `kedge --help`
-# imports nothing else.
-COMMANDS: dict[str, tuple[str, str, str]] = {
-    "demo": ("monitor.cli.demo", "demo", "Watch Kedge do its whole job on real data."),
-    "run": ("monitor.cli.run", "run", "Run the daemon."),
-    "check": ("monitor.cli.check", "check", "Compare two files: one report, no daemon."),
-    "replay": ("monitor.cli.replay", "replay", "Run the pipeline over history as if live."),
-    "send": ("monitor.cli.push", "send", "Push a file of events to a running daemon."),
-    "label": ("monitor.cli.push", "label", "Push a file of labels to a running daemon."),
-    "report": ("monitor.cli.report", "report", "Show the current report of a domain."),
-    "reference": ("monitor.cli.reference", "reference", "Manage reference windows."),
-    "baseline": ("monitor.cli.baseline", "baseline", "Keep record of from-scratch baselines."),
-    "anchors": ("monitor.cli.alignment", "anchors", "Compare embeddings of versions."),
-    "probe": ("monitor.cli.alignment", "probe", "See whether versions forget their source."),
-    "get": ("monitor.cli.incidents", "get", "List incidents, models or retraining requests."),
-    "describe": ("monitor.cli.incidents", "describe", "Show one incident with its history."),
-    "ack": ("monitor.cli.incidents", "ack", "Acknowledge an incident."),
-    "resolve": ("monitor.cli.incidents", "resolve", "Resolve an incident."),
-    "feedback": ("monitor.cli.incidents", "feedback", "Say whether an alarm was true or false."),
-    "silence": ("monitor.cli.silence", "silence", "Hide messages for a while."),
-    "retrain": ("monitor.cli.retrain", "retrain", "Work on retraining requests."),
-    "token": ("monitor.cli.token", "token", "Make, list and revoke tokens."),
-    "channels": ("monitor.cli.channels", "channels", "Test channels, replay dead letters."),
-    "mapping": ("monitor.cli.mapping", "mapping", "Verify mappings between source and domain."),
-    "check-config": ("monitor.cli.admin", "check_config", "Validate a configuration."),
-    "doctor": ("monitor.cli.admin", "doctor", "Look at database, clock, disk and channels."),
-    "db": ("monitor.cli.admin", "db", "Upgrade, back up or prune the database."),
+# heading → command → (module, attribute, one line of help); the help is here so that
+# `kedge --help` imports nothing else. The first group is what a newcomer needs.
+GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
+    "Begin here": {
+        "demo": ("monitor.cli.demo", "demo", "Watch Kedge do its whole job on real data."),
+        "check": ("monitor.cli.check", "check", "Compare two files: one report, no daemon."),
+        "replay": ("monitor.cli.replay", "replay", "Run the pipeline over history as if live."),
+        "run": ("monitor.cli.run", "run", "Run the daemon."),
+        "report": ("monitor.cli.report", "report", "Show the current report of a domain."),
+    },
+    "Feed the daemon": {
+        "reference": ("monitor.cli.reference", "reference", "Manage reference windows."),
+        "send": ("monitor.cli.push", "send", "Push a file of events to a running daemon."),
+        "label": ("monitor.cli.push", "label", "Push a file of labels to a running daemon."),
+    },
+    "Models and embeddings": {
+        "baseline": ("monitor.cli.baseline", "baseline", "Keep record of from-scratch baselines."),
+        "anchors": ("monitor.cli.alignment", "anchors", "Compare embeddings of versions."),
+        "probe": ("monitor.cli.alignment", "probe", "See whether versions forget their source."),
+    },
+    "On call": {
+        "get": ("monitor.cli.incidents", "get", "List incidents, models or retraining requests."),
+        "describe": ("monitor.cli.incidents", "describe", "Show one incident with its history."),
+        "ack": ("monitor.cli.incidents", "ack", "Acknowledge an incident."),
+        "resolve": ("monitor.cli.incidents", "resolve", "Resolve an incident."),
+        "silence": ("monitor.cli.silence", "silence", "Hide messages for a while."),
+        "feedback": (
+            "monitor.cli.incidents",
+            "feedback",
+            "Say whether an alarm was true or false.",
+        ),
+        "mapping": ("monitor.cli.mapping", "mapping", "Verify mappings of source and domain."),
+        "retrain": ("monitor.cli.retrain", "retrain", "Work on retraining requests."),
+    },
+    "Administer": {
+        "check-config": ("monitor.cli.admin", "check_config", "Validate a configuration."),
+        "doctor": ("monitor.cli.admin", "doctor", "Look at database, clock, disk and channels."),
+        "channels": ("monitor.cli.channels", "channels", "Test channels, replay dead letters."),
+        "token": ("monitor.cli.token", "token", "Make, list and revoke tokens."),
+        "db": ("monitor.cli.admin", "db", "Upgrade, back up or prune the database."),
+    },
 }
+COMMANDS = {name: entry for group in GROUPS.values() for name, entry in group.items()}
 
 
 class LazyGroup(click.Group):
@@ -66,8 +81,11 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+        widest = max(map(len, COMMANDS))
+        for heading, group in GROUPS.items():
+            with formatter.section(heading):
+                lines = [(name.ljust(widest), line) for name, (_, _, line) in group.items()]
+                formatter.write_dl(lines)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -76,8 +94,8 @@ def cli() -> None:
     """Domain-shift monitoring for transferred models.
 
     \b
-    Start here:  kedge check --reference a.parquet --current b.parquet
-                 kedge demo
+    Two files, no daemon:  kedge check --reference a.parquet --current b.parquet
+    Everything, seen once: kedge demo
     """  # noqa: D301  # click reads the backspace as "keep these lines"
 
 

@@ -1,1 +1,1 @@
-"""The demo: real flights through a real daemon, two faults on the way."""
+"""The demo: real flights through a real daemon, three faults on the way, and people who answer."""

@@ -3,7 +3,7 @@
 Nothing a reference row is scored by has seen that row or its day: the source's network is
 trained on January to May, a domain's two networks on its April and May, the references are June
 to August, and what is streamed is September to December. So the reference's loss is that of
-unseen rows, as it is in production.
+unseen rows, as it is in production. On a few days people answer what Kedge has asked by then.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from monitor.demo.flights import DOMAINS, instant
+
+PEOPLE = (instant(11), instant(12))
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +24,9 @@ class Plan:
     domain_training: tuple[datetime, datetime] = (instant(4), instant(6))
     reference: tuple[datetime, datetime] = (instant(6), instant(9))
     live: tuple[datetime, datetime] = (instant(9), instant(13))
+    people: tuple[datetime, ...] = PEOPLE
     domains: tuple[str, ...] = DOMAINS
 
 
 FULL = Plan()
-QUICK = Plan(live=(instant(10), instant(11)), domains=("US", "WN"))
+QUICK = Plan(live=(instant(10), instant(11)), people=(instant(10, 26),), domains=("US", "WN"))

@@ -13,13 +13,15 @@ import pyarrow.compute as pc
 from detectors.records import FloatArray, IntArray, Mode, to_us
 from monitor.demo.flights import Flights, instant
 
+KM_PER_MILE = 1.609344
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """A fault in one domain, and the diagnosis and column that would be right for it.
 
     `words` tell people. `spoil_features` changes what the models see before they score it,
-    `spoil_labels` what comes back as truth.
+    `spoil_log` only what Kedge is told they saw, `spoil_labels` what comes back as truth.
     """
 
     domain: str
@@ -28,16 +30,39 @@ class Fault:
     expected: Mode
     column: str = ""
     spoil_features: Callable[[pa.Table, IntArray, datetime], pa.Table] | None = None
+    spoil_log: Callable[[pa.Table, IntArray, datetime], pa.Table] | None = None
     spoil_labels: Callable[[Flights, datetime], FloatArray] | None = None
 
+    @property
+    def costs(self) -> bool:
+        """Whether predictions get worse by it, so that somebody has to be paged."""
+        return self.spoil_log is None
 
-def _hour_lost(features: pa.Table, ts_us: IntArray, since: datetime) -> pa.Table:
+
+def without_hour(features: pa.Table, ts_us: IntArray, since: datetime) -> pa.Table:
     """`hour` is 0 in every row from an instant on: the join upstream lost it."""
     column = features.column("hour")
-    lost = pa.array(ts_us >= to_us(since))
-    zero = pa.scalar(0, column.type)
-    place = features.schema.get_field_index("hour")
-    return features.set_column(place, "hour", pc.if_else(lost, zero, column))
+    return _from(features, "hour", pa.scalar(0, column.type), ts_us, since)
+
+
+def _kilometres(features: pa.Table, ts_us: IntArray, since: datetime) -> pa.Table:
+    """`distance` in whole kilometres from an instant on; it is in miles before."""
+    column = features.column("distance")
+    exact = pc.multiply(column.cast(pa.float64()), KM_PER_MILE)
+    return _from(features, "distance", pc.round(exact).cast(column.type), ts_us, since)
+
+
+def _from(
+    features: pa.Table,
+    name: str,
+    values: pa.ChunkedArray | pa.Scalar,
+    ts_us: IntArray,
+    since: datetime,
+) -> pa.Table:
+    """A column with other values from an instant on."""
+    place = features.schema.get_field_index(name)
+    changed = pa.array(ts_us >= to_us(since))
+    return features.set_column(place, name, pc.if_else(changed, values, features.column(name)))
 
 
 def _on_time_instead(flights: Flights, since: datetime) -> FloatArray:
@@ -55,11 +80,19 @@ FAULTS = (
         spoil_labels=_on_time_instead,
     ),
     Fault(
+        domain="WN",
+        since=instant(10, 8),
+        words="a new logger writes `distance` in kilometres, the model still reads miles",
+        expected=Mode.SCHEMA_MISMATCH,
+        column="distance",
+        spoil_log=_kilometres,
+    ),
+    Fault(
         domain="US",
         since=instant(10, 15),
         words="upstream loses the feature `hour`, every row has 0",
         expected=Mode.FEATURE_ABSENT,
         column="hour",
-        spoil_features=_hour_lost,
+        spoil_features=without_hour,
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.status import Status
 
 from alerts.signature import Key
-from detectors.records import Task
+from detectors.records import Task, to_us
 from detectors.transfer.loss import loss_of
 from monitor.clock import Clock, SystemClock
 from monitor.demo import story
 from monitor.demo.calendar import FULL, Plan
-from monitor.demo.faults import FAULTS, Fault
+from monitor.demo.faults import FAULTS, Fault, without_hour
 from monitor.demo.flights import SOURCE, Flights, load_flights
-from monitor.demo.networks import train_from_scratch, warm_start
+from monitor.demo.networks import Network, train_from_scratch, warm_start
+from monitor.demo.people import Deed, decide_mappings, decide_requests
 from monitor.demo.receiver import Receiver, receiving
 from monitor.demo.service import (
     MODEL,
@@ -34,7 +34,16 @@ from monitor.demo.service import (
     running_daemon,
     usable_port,
 )
-from monitor.demo.traffic import ROLES, Served, Stream, days, reference_table, stream_of
+from monitor.demo.traffic import (
+    LABEL_DELAY,
+    ROLES,
+    Served,
+    Stream,
+    days,
+    reference_table,
+    stream_of,
+    then,
+)
 from monitor.errors import UsageError
 
 REPORTS = Path("demo-output")
@@ -42,7 +51,7 @@ JSON_FOR = timedelta(days=7)
 """The first week travels as JSON, the rest as Arrow: both roads end in the same rows."""
 
 DRAIN_S = 60.0
-JUDGED_S = 240.0
+JUDGED_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,8 @@ class Outcome:
     domains: tuple[dict[str, Any], ...]
     incidents: tuple[dict[str, Any], ...]
     requests: tuple[dict[str, Any], ...]
+    mappings: tuple[dict[str, Any], ...]
+    deeds: tuple[Deed, ...]
     budgets: dict[str, dict[str, Any]]
     outbox: dict[str, Any]
     reports: dict[str, Path]
@@ -89,16 +100,24 @@ def run_demo(
                 folder, plan, port=chosen, webhook_url=receiver.url, secret=secret
             ) as daemon:
                 story.print_ready(console, chosen)
-                streams = [
-                    stream_of(flights[name].between(*plan.live), served[name], faults)
+                streams = {
+                    name: stream_of(flights[name].between(*plan.live), served[name], faults)
                     for name in plan.domains
-                ]
-                _stream(console, daemon, streams, plan, faults, clock)
-                with console.status("judging") as status:
-                    _wait_until_judged(status, daemon, receiver, plan, clock)
-                    daemon.flush()
-                    _drain(daemon, clock)
-                outcome = _ask(daemon, receiver, keep or reports, plan)
+                }
+                deeds: list[Deed] = []
+                since = plan.live[0]
+                for at in plan.people:
+                    _stream(console, daemon, streams, (since, at), plan, faults, clock)
+                    _wait_until_judged(console, daemon, receiver, plan, at, clock)
+                    done = _people(daemon, flights, served, streams, faults, plan, at)
+                    story.print_deeds(console, at, done)
+                    deeds += done
+                    since = at
+                _stream(console, daemon, streams, (since, plan.live[1]), plan, faults, clock)
+                _wait_until_judged(console, daemon, receiver, plan, plan.live[1], clock)
+                daemon.flush()
+                _drain(daemon, clock)
+                outcome = _ask(daemon, receiver, keep or reports, plan, deeds)
     story.print_outcome(console, outcome, faults, plan, seconds=clock.monotonic() - started)
     return outcome
 
@@ -191,21 +210,62 @@ def _add_references(
     story.print_references(console, rows, plan)
 
 
+def _people(
+    daemon: Daemon,
+    flights: dict[str, Flights],
+    served: dict[str, Served],
+    streams: dict[str, Stream],
+    faults: Sequence[Fault],
+    plan: Plan,
+    at: datetime,
+) -> list[Deed]:
+    """What people decide on a day; rows from then on are scored by what they put into service."""
+
+    def retrain(name: str) -> str:
+        again = _retrained(served[SOURCE].transferred, flights[name], plan, at)
+        before, after = (
+            flights[name].between(*span) for span in ((plan.live[0], at), (at, plan.live[1]))
+        )
+        streams[name] = then(
+            stream_of(before, served[name], faults), stream_of(after, again, faults)
+        )
+        return again.version
+
+    return [
+        *decide_mappings(daemon, faults),
+        *decide_requests(daemon, faults, retrain, served_since=at),
+    ]
+
+
+def _retrained(source: Network, flights: Flights, plan: Plan, at: datetime) -> Served:
+    """Version 2 of a domain: both networks on all labelled rows up to now, without `hour`.
+
+    What comes from upstream has no `hour` any more, so no row may have it in training.
+    """
+    rows = flights.between(plan.domain_training[0], at - LABEL_DELAY)
+    since = plan.domain_training[0]
+    rows = replace(rows, features=without_hour(rows.features, rows.ts_us, since))
+    return Served(warm_start(source, rows), train_from_scratch(rows), version="2")
+
+
 def _stream(
     console: Console,
     daemon: Daemon,
-    streams: Sequence[Stream],
+    streams: Mapping[str, Stream],
+    span: tuple[datetime, datetime],
     plan: Plan,
     faults: Sequence[Fault],
     clock: Clock,
 ) -> None:
-    """Send every day in order: labels that have become known, then the day's events.
+    """Send every day of a span in order: labels that have become known, then the day's events.
 
     Labels go first so that a day is judged with all labels that were known when it ended.
     """
-    total = sum(len(stream) for stream in streams)
+    closing = span[1] == plan.live[1]
+    total = sum(int(np.searchsorted(s.ts_us, to_us(span[1]))) for s in streams.values())
+    total -= sum(int(np.searchsorted(s.ts_us, to_us(span[0]))) for s in streams.values())
     sent = labels = 0
-    announced = set()
+    announced = {fault for fault in faults if fault.since < span[0]}
     started = clock.monotonic()
     bar = Progress(
         TextColumn("{task.description}"),
@@ -218,7 +278,7 @@ def _stream(
     )
     with bar:
         shown = bar.add_task("streaming", total=total)
-        for day in days(streams, *plan.live):
+        for day in days(list(streams.values()), *span, closing=closing):
             for fault in faults:
                 if day.since >= fault.since and fault not in announced:
                     announced.add(fault)
@@ -230,7 +290,7 @@ def _stream(
             elif day.events.num_rows:
                 sent += daemon.send("events", day.events)
             bar.update(shown, completed=sent, description=f"{day.since:%d %b %Y}")
-    story.print_streamed(console, sent, labels, clock.monotonic() - started)
+    story.print_streamed(console, span, sent, labels, clock.monotonic() - started)
 
 
 def _as_objects(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -247,22 +307,33 @@ def _as_objects(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _wait_until_judged(
-    status: Status, daemon: Daemon, receiver: Receiver, plan: Plan, clock: Clock
+    console: Console,
+    daemon: Daemon,
+    receiver: Receiver,
+    plan: Plan,
+    sent_until: datetime,
+    clock: Clock,
 ) -> None:
     """Show how far the checks have come until they have caught up with the stream."""
     deadline = clock.monotonic() + JUDGED_S
-    caught_up = plan.live[1] - timedelta(days=1)
-    while clock.monotonic() < deadline:
-        domains = daemon.get(f"/v1/models/{MODEL}/domains")["domains"]
-        until = [line["evaluated_until"] for line in domains]
-        done = sum(u is not None and datetime.fromisoformat(u) >= caught_up for u in until)
-        if done == len(plan.domains):
-            return
-        status.update(
-            f"judging tick by tick: {done} of {len(plan.domains)} domains up to date, "
-            f"{len(receiver.accepted)} webhooks received"
-        )
-        time.sleep(0.5)
+    caught_up = sent_until - timedelta(days=1)
+    with console.status("judging") as status:
+        while clock.monotonic() < deadline:
+            domains = daemon.get(f"/v1/models/{MODEL}/domains")["domains"]
+            until = [line["evaluated_until"] for line in domains]
+            done = sum(u is not None and datetime.fromisoformat(u) >= caught_up for u in until)
+            if done == len(plan.domains):
+                return
+            status.update(
+                f"judging tick by tick: {done} of {len(plan.domains)} domains up to date, "
+                f"{len(receiver.accepted)} webhooks received"
+            )
+            time.sleep(0.5)
+    msg = (
+        f"after {JUDGED_S:.0f} s the checks have not come to {caught_up:%-d %b}; is the machine "
+        "busy with something else?"
+    )
+    raise DemoError(msg)
 
 
 def _drain(daemon: Daemon, clock: Clock) -> None:
@@ -275,7 +346,9 @@ def _drain(daemon: Daemon, clock: Clock) -> None:
         time.sleep(0.2)
 
 
-def _ask(daemon: Daemon, receiver: Receiver, folder: Path, plan: Plan) -> Outcome:
+def _ask(
+    daemon: Daemon, receiver: Receiver, folder: Path, plan: Plan, deeds: Sequence[Deed]
+) -> Outcome:
     """Everything a person would look up, over HTTP; reports are written as files."""
     folder.mkdir(parents=True, exist_ok=True)
     budgets, reports = {}, {}
@@ -295,6 +368,8 @@ def _ask(daemon: Daemon, receiver: Receiver, folder: Path, plan: Plan) -> Outcom
                 key=lambda r: str(r["requested_at"]),
             )
         ),
+        mappings=tuple(daemon.get("/v1/mappings", model=MODEL)["mappings"]),
+        deeds=tuple(deeds),
         budgets=budgets,
         outbox=daemon.get("/v1/outbox"),
         reports=reports,

@@ -81,6 +81,9 @@ review = "{review_days}d"
 holidays = "US"
 slices = [["origin"]]
 
+[retraining]
+approval = "human"
+
 [[channels]]
 name = "on-call"
 kind = "webhook"
@@ -129,6 +132,10 @@ class Daemon:
     def get(self, path: str, **params: Any) -> Any:
         """A JSON answer."""
         return self._json(self.client.get(path, params=params))
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        """A deed of a person; the JSON answer."""
+        return self._json(self.client.post(path, json=body))
 
     def get_html(self, path: str) -> str:
         """A page as text."""

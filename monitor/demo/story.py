@@ -12,15 +12,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from alerts.records import RequestStatus
+from alerts.runbooks import slug
 from detectors.records import DAY_US, Tier
 from monitor.demo.calendar import Plan
 from monitor.demo.faults import Fault
 from monitor.demo.flights import SOURCE, Flights
+from monitor.demo.people import ENGINEER, Deed
 from monitor.durations import parse_duration
 
 if TYPE_CHECKING:
     from monitor.demo.run import Outcome
 
+STATUS_COLOURS = {"verified": "green", "refuted": "red", "rejected": "dim"}
 COLOURS = {"helps": "green", "hurts": "red", "neutral": "cyan"}
 
 
@@ -77,12 +81,24 @@ def print_fault(console: Console, fault: Fault) -> None:
     )
 
 
-def print_streamed(console: Console, events: int, labels: int, seconds: float) -> None:
+def print_streamed(
+    console: Console, span: tuple[datetime, datetime], events: int, labels: int, seconds: float
+) -> None:
     rate = events / max(seconds, 1e-3)
+    last = span[1] - timedelta(days=1)
     console.print(
-        f"stream    {events:,} events, {labels:,} labels 2 days late; {rate:,.0f} events/s over "
-        "HTTP"
+        f"stream    {span[0]:%-d %b} to {last:%-d %b}: {events:,} events, {labels:,} labels 2 days "
+        f"late; {rate:,.0f} events/s"
     )
+
+
+def print_deeds(console: Console, at: datetime, deeds: Sequence[Deed]) -> None:
+    """What a person decided, in the order in which it was done."""
+    for deed in deeds:
+        _one_line(
+            console,
+            f"[magenta]person[/magenta]    {at:%-d %b} {deed.domain}: {escape(deed.words)}",
+        )
 
 
 def print_outcome(
@@ -93,6 +109,7 @@ def print_outcome(
     for fault in faults:
         console.print(answer_to(fault, outcome.incidents))
     _print_told(console, outcome)
+    _print_mappings(console, outcome.mappings)
     _print_requests(console, outcome.requests)
     _print_domains(console, outcome, plan)
     console.print("\n[bold]Reports[/bold]  to open in a browser")
@@ -109,10 +126,13 @@ def _print_incidents(console: Console, incidents: Sequence[Mapping[str, Any]]) -
         closed = incident["closed_at"]
         _one_line(
             console,
-            f"{_day(incident['opened_at']):>6} {incident['domain']:<2} "
+            f"{_day(incident['opened_at']):>6} {incident['domain'] or 'several'} "
             f"[bold]{incident['mode']}[/bold] {'until ' + _day(closed) if closed else '(open)'}: "
             f"{escape(_why(incident))}",
         )
+        action = incident["action"]["kind"]
+        page = f"docs/runbooks/{slug(incident['mode'])}.md"
+        _one_line(console, f"       [dim]do[/dim] {escape(action)}; [dim]runbook[/dim] {page}")
     if tickets:
         counted = ", ".join(f"{number} {mode}" for mode, number in tickets.most_common())
         console.print(f"and {tickets.total()} tickets, for working hours: {counted}")
@@ -131,7 +151,8 @@ def _why(incident: Mapping[str, Any]) -> str:
 def answer_to(fault: Fault, incidents: Sequence[Mapping[str, Any]]) -> str:
     """One sentence: was a fault that was put in found, when, and under which name?"""
     since = fault.since.isoformat().replace("+00:00", "Z")
-    own = [i for i in incidents if i["domain"] == fault.domain and i["tier"] == Tier.PAGE]
+    tiers = {Tier.PAGE} if fault.costs else {Tier.PAGE, Tier.TICKET}
+    own = [i for i in incidents if i["domain"] == fault.domain and i["tier"] in tiers]
     told = [i for i in own if i["updated_at"] >= since and (i["closed_at"] or since) >= since]
     right = [
         i
@@ -176,15 +197,38 @@ def _print_told(console: Console, outcome: Outcome) -> None:
     console.print(types)
 
 
+def _print_mappings(console: Console, mappings: Sequence[Mapping[str, Any]]) -> None:
+    """What Kedge proposed, and what became of it."""
+    console.print("\n[bold]Mappings[/bold]  what a domain writes in its own way")
+    for mapping in mappings:
+        by = f" by {mapping['decided_by']}" if mapping["decided_by"] else ", waits for a person"
+        _one_line(
+            console,
+            f"       {mapping['domain']:<2} {escape(mapping['words'])}: [bold]{mapping['status']}"
+            f"[/bold]{escape(by)}; {escape(mapping['evidence'])}",
+        )
+
+
 def _print_requests(console: Console, requests: Sequence[Mapping[str, Any]]) -> None:
+    """What was asked for, and whether it worked."""
     console.print(f"\n[bold]Retraining requests[/bold]  {len(requests)}")
     for request in requests:
-        action = request["action"]
-        console.print(
+        action, status = request["action"], request["status"]
+        colour = STATUS_COLOURS.get(status, "yellow")
+        _one_line(
+            console,
             f"{_day(request['requested_at']):>6} {request['domain']:<2} "
-            f"[bold]{action['kind']}[/bold] for {escape(action['scope'])}; proof: "
-            f"{escape(action['falsified_by'].partition(';')[0])}"
+            f"{escape(action['kind'])}: [{colour}]{status}[/{colour}]{escape(_ended(request))}",
         )
+
+
+def _ended(request: Mapping[str, Any]) -> str:
+    """What is known about the result, else what would prove it."""
+    if request["outcome"]:
+        return f" on {_day(request['judged_at'])}, {request['outcome']}"
+    if request["status"] == RequestStatus.REJECTED:
+        return f" by {request['decided_by'] or ENGINEER}"
+    return f"; proof: {request['action']['falsified_by'].partition(';')[0]}"
 
 
 def _print_domains(console: Console, outcome: Outcome, plan: Plan) -> None:

@@ -39,6 +39,7 @@ class Served:
 
     transferred: Network
     baseline: Network | None
+    version: str = "1"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +82,7 @@ def stream_of(flights: Flights, served: Served, faults: Sequence[Fault] = ()) ->
         "id": flights.ids,
         "ts": pa.array(flights.ts_us).cast(_UTC),
         "domain": pa.repeat(pa.scalar(flights.carrier), len(flights)).dictionary_encode(),
-        "version": pa.repeat(pa.scalar("1"), len(flights)).dictionary_encode(),
+        "version": pa.repeat(pa.scalar(served.version), len(flights)).dictionary_encode(),
         "score": pa.array(served.transferred.score(features)),
     }
     baseline = None if served.baseline is None else served.baseline.score(features)
@@ -89,8 +90,12 @@ def stream_of(flights: Flights, served: Served, faults: Sequence[Fault] = ()) ->
         pa.nulls(len(flights), pa.float64()) if baseline is None else pa.array(baseline)
     )
     events = pa.table(columns)
-    for name in features.column_names:
-        events = events.append_column(name, features.column(name))
+    logged = features
+    for fault in faults:
+        if fault.domain == flights.carrier and fault.spoil_log is not None:
+            logged = fault.spoil_log(logged, flights.ts_us, fault.since)
+    for name in logged.column_names:
+        events = events.append_column(name, logged.column(name))
     return Stream(
         domain=flights.carrier,
         ts_us=flights.ts_us,
@@ -104,6 +109,16 @@ def _labels(ids: pa.Array, ts_us: IntArray, late: FloatArray) -> pa.Table:
     return pa.table({"id": ids, "label": late.astype(np.int8), "ts": pa.array(known_us).cast(_UTC)})
 
 
+def then(before: Stream, after: Stream) -> Stream:
+    """One stream of a domain whose later rows another version has scored."""
+    return Stream(
+        domain=before.domain,
+        ts_us=np.concatenate([before.ts_us, after.ts_us]),
+        events=pa.concat_tables([before.events, after.events]),
+        labels=pa.concat_tables([before.labels, after.labels]),
+    )
+
+
 def reference_table(stream: Stream) -> pa.Table:
     """Events with their labels beside them, as `kedge reference add` takes them."""
     return stream.events.append_column("label", stream.labels.column("label")).append_column(
@@ -111,17 +126,21 @@ def reference_table(stream: Stream) -> pa.Table:
     )
 
 
-def days(streams: Sequence[Stream], since: datetime, until: datetime) -> Iterator[Day]:
+def days(
+    streams: Sequence[Stream], since: datetime, until: datetime, *, closing: bool = True
+) -> Iterator[Day]:
     """Traffic day by day, with the labels that become known on each; `until` is excluded.
 
     All domains share one watermark, so a day of all of them travels together: sent one domain
     after the other, the last would come late. Labels still under way at `until` come with a
-    last day that has no events.
+    last day that has no events, if it is `closing`.
     """
     delay_us = round(LABEL_DELAY / timedelta(microseconds=1))
     first_us, until_us = to_us(since), to_us(until)
     for start_us in range(first_us, until_us + 1, DAY_US):
         last = start_us >= until_us
+        if last and not closing:
+            return
         end_us = until_us + delay_us if last else start_us + DAY_US
         yield Day(
             since=since + timedelta(microseconds=start_us - first_us),

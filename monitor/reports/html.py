@@ -35,13 +35,23 @@ PLOTS_AMONG_MANY = 4
 MOST_COLUMNS = 60
 
 
-def render_html(report: view.Report, *, nonce: str | None = None) -> str:
-    """One report as a page. `nonce` goes on the style element, for a server's own policy."""
-    return render_html_many(report, nonce=nonce)
+def render_html(
+    report: view.Report, *, nonce: str | None = None, navigation: str = "", style: str = ""
+) -> str:
+    """One report as a page.
+
+    A server adds its own: `nonce` goes on the style element, `navigation` is HTML for the top,
+    `style` stands in place of `style_text()`.
+    """
+    return render_html_many(report, nonce=nonce, navigation=navigation, style=style)
 
 
 def render_html_many(
-    result: Mapping[str, Any] | Sequence[view.Report], *, nonce: str | None = None
+    result: Mapping[str, Any] | Sequence[view.Report],
+    *,
+    nonce: str | None = None,
+    navigation: str = "",
+    style: str = "",
 ) -> str:
     """One page with the table of all domains first, then a section each.
 
@@ -49,7 +59,7 @@ def render_html_many(
     """
     many = not isinstance(result, Mapping) or "reports" in result
     reports = view.reports_of(result) if isinstance(result, Mapping) else list(result)
-    style = style_text()
+    style = style or style_text()
     return (
         _environment()
         .get_template("report.html")
@@ -57,6 +67,7 @@ def render_html_many(
             style=Markup(style),  # noqa: S704  # our own file
             policy=f"'nonce-{nonce}'" if nonce else f"'{style_hash()}'",
             nonce=nonce,
+            navigation=Markup(navigation),  # noqa: S704  # a server's own page links
             many=many,
             title=_page_title(reports, many=many),
             lines=_lines(reports),

@@ -10,17 +10,20 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 
 from alerts.bodies import SERVICE_PAGES
+from alerts.feedback import Verdict
 from alerts.mappings import MappingStatus
-from alerts.records import IncidentState
+from alerts.records import IncidentState, RequestStatus
 from alerts.runbooks import runbook_link
 from monitor.api.access import asking, needs
-from monitor.api.forms import domain_json, silence_json
+from monitor.api.forms import domain_json, reference_json, request_json, silence_json
 from monitor.reports.forms import incident_json
-from monitor.web.render import html_page, html_reply, new_nonce
+from monitor.web.render import html_page, html_reply, navigation, new_nonce, page_style
 from monitor.web.runbooks import runbook_page
 from storage.deployments import list_deployments
 from storage.incidents import count_open, list_incidents
 from storage.mappings import count_waiting, list_mappings, mappings_of
+from storage.references import list_references
+from storage.retraining import list_requests
 from storage.silences import list_silences
 from storage.tokens import Scope
 
@@ -122,6 +125,35 @@ def pages_router(context: ApiContext) -> APIRouter:
             statuses=[choice.value for choice in MappingStatus],
         )
 
+    @router.get("/retraining")
+    def retraining(status: Annotated[RequestStatus | None, Query()] = None) -> HTMLResponse:
+        with context.database.read() as session:
+            found = list_requests(session, status=status, limit=SHOWN_INCIDENTS)
+        return html_page(
+            "retraining.html",
+            title="Retraining",
+            here="retraining",
+            requests=[request_json(request) for request in found],
+            shown_status=None if status is None else status.value,
+            statuses=[choice.value for choice in RequestStatus],
+            cut=len(found) == SHOWN_INCIDENTS,
+        )
+
+    @router.get("/retraining/{request_id}")
+    def request(request_id: str) -> HTMLResponse:
+        return request_page(context, request_id)
+
+    @router.get("/references")
+    def references() -> HTMLResponse:
+        with context.database.read() as session:
+            found = [reference_json(reference) for reference in list_references(session)]
+            known: dict[str, set[str]] = {one["model"]: set() for one in found}
+            for state in list_deployments(session):
+                known.setdefault(state.deployment.model, set()).add(state.deployment.domain)
+        return html_page(
+            "references.html", title="References", here="references", references=found, known=known
+        )
+
     @router.get("/mappings/{mapping_id}")
     def mapping(mapping_id: str) -> HTMLResponse:
         return mapping_page(context, mapping_id)
@@ -135,7 +167,7 @@ def pages_router(context: ApiContext) -> APIRouter:
         from monitor.api.query import find_report
 
         def build() -> HTMLResponse:
-            return report_page(find_report(context, model, domain, days))
+            return report_page(find_report(context, model, domain, days), among_pages=True)
 
         return await run_sync(build, limiter=reports)
 
@@ -165,7 +197,30 @@ def incident_page(context: ApiContext, incident_id: str) -> HTMLResponse:
         here="incident",
         incident=found,
         around=around,
+        verdicts=[choice.value for choice in Verdict],
         runbook=runbook_link(SERVICE_PAGES.get(found["kind"], found["mode"]), ""),
+    )
+
+
+_STEPS = {
+    RequestStatus.REQUESTED: (("approve", "Let it go ahead"), ("reject", "Turn it down")),
+    RequestStatus.APPROVED: (("start", "Training runs"), ("complete", "The result serves")),
+    RequestStatus.RUNNING: (("complete", "The result serves"),),
+}
+
+
+def request_page(context: ApiContext, request_id: str) -> HTMLResponse:
+    """One retraining request with its steps; RequestRefusedError 404."""
+    from monitor.api.query import find_request
+
+    found = find_request(context, request_id)
+    return html_page(
+        "request.html",
+        title=f"Request {found['id']}",
+        here="request",
+        request=found,
+        history=found["history"],
+        steps=_STEPS.get(RequestStatus(found["status"]), ()),
     )
 
 
@@ -194,9 +249,10 @@ def mapping_page(context: ApiContext, mapping_id: str) -> HTMLResponse:
     )
 
 
-def report_page(report: dict[str, Any]) -> HTMLResponse:
-    """A kedge.report/1 as one page."""
+def report_page(report: dict[str, Any], *, among_pages: bool = False) -> HTMLResponse:
+    """A kedge.report/1 as one page; from `/v1` it stands alone and can be kept as a file."""
     from monitor.reports.html import render_html
 
     nonce = new_nonce()
-    return html_reply(render_html(report, nonce=nonce), nonce)
+    around = {"navigation": navigation("report"), "style": page_style()} if among_pages else {}
+    return html_reply(render_html(report, nonce=nonce, **around), nonce)

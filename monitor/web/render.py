@@ -17,14 +17,27 @@ from alerts.plain import name, plain
 from monitor.api.access import asking
 from monitor.reports.html import style_text
 from monitor.reports.view import MARK, state_words
+from storage.tokens import Scope
 
 
 def html_page(template: str, **values: Any) -> HTMLResponse:
     """A template as a reply with its own nonce."""
     nonce = new_nonce()
-    style = Markup(style_text())  # noqa: S704  # our own file
+    style = Markup(page_style())  # noqa: S704  # our own files
     html = _templates().get_template(template).render(nonce=nonce, style=style, **values)
     return html_reply(html, nonce)
+
+
+@cache
+def page_style() -> str:
+    """What reports and pages share, and what pages add."""
+    own = (Path(__file__).parent / "templates" / "pages.css").read_text("utf-8")
+    return style_text() + own
+
+
+def navigation(here: str) -> str:
+    """The links between the pages, for a page that is not made from `page.html`."""
+    return _templates().get_template("nav.html").render(here=here)
 
 
 def html_reply(html: str, nonce: str) -> HTMLResponse:
@@ -60,6 +73,8 @@ def _templates() -> Environment:
         mark=_mark,
     )
     environment.globals["logged_in"] = lambda: asking().by_cookie
+    environment.globals["named"] = lambda: bool(asking().name)
+    environment.globals["may_operate"] = lambda: asking().may(Scope.OPERATE)
     return environment
 
 

@@ -81,6 +81,17 @@ def test_one_request_of_a_kind_is_open_and_the_next_waits_a_week() -> None:
     assert len(story.requests) == 2
 
 
+def test_the_same_is_not_asked_for_while_its_result_is_being_judged() -> None:
+    """Seven days of test from serving on, although the cooldown of a week is over."""
+    story = Story()
+    story.see(0, diagnosis(action=replace(REFIT, within_days=7)))
+    (key,) = story.requests
+    done = replace(story.requests[key], status=RequestStatus.COMPLETED, served_since=at(24 * 6))
+    story.requests[key] = done
+    assert "is being judged" in story.see(24 * 12, diagnosis()).reasons[-1].words
+    assert "retraining.requested" in kinds(story.see(24 * 13 + 1, diagnosis()))
+
+
 def test_another_kind_of_action_is_another_request() -> None:
     story = Story()
     story.see(0, diagnosis())

@@ -21,8 +21,11 @@ from standardwebhooks.webhooks import Webhook as PublishedWebhook
 
 from monitor.demo import run as demo_run
 from monitor.demo.calendar import QUICK
+from monitor.demo.people import ENGINEER, PARTNER_SAYS, told_about
 from monitor.demo.run import Outcome, run_demo
 from monitor.demo.service import new_secret, usable_port
+
+REVIEW = "mapping.review_requested"
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,33 @@ def test_the_lost_feature_is_named_and_a_retraining_request_goes_out(run: Run) -
     told = re.search(r"US from 15 Oct: named source feature absent on (\d+) Oct", run.printed)
     assert told is not None
     assert 15 < int(told[1]) <= 22
+
+
+def test_a_mapping_is_proposed_and_a_person_stands_behind_it(run: Run) -> None:
+    """The receiver was asked for a look; the approval has its author and reason."""
+    told = [w.message["data"] for w in run.outcome.receiver.accepted if w.type == REVIEW]
+    assert "WN" in {data["domain"] for data in told}
+    (mapping,) = [m for m in run.outcome.mappings if m["domain"] == "WN"]
+    assert mapping["entry"]["scale"] == pytest.approx(1.609344)
+    assert (mapping["status"], mapping["decided_by"]) == ("approved", ENGINEER)
+    assert mapping["reason"] == PARTNER_SAYS
+    assert "WN: approves the mapping: `distance`" in run.printed
+
+
+def test_a_request_is_approved_carried_out_and_judged_by_its_stream(run: Run) -> None:
+    """Three messages about one request; the last says what the loss of the new version did."""
+    (deed,) = [deed for deed in run.outcome.deeds if deed.kind == "request"]
+    messages = [webhook.message for webhook in run.outcome.receiver.accepted]
+    assert set(told_about(messages, deed)) == {
+        "retraining.requested",
+        "retraining.approved",
+        "retraining.verified",
+    }
+    (request,) = [r for r in run.outcome.requests if r["id"] == deed.id]
+    assert (request["status"], request["version"]) == ("verified", "2")
+    assert request["outcome"].startswith("loss.mean is back inside its margin")
+    assert "US feature configuration: verified on" in run.printed
+    assert "docs/runbooks/source-feature-absent.md" in run.printed
 
 
 def test_every_webhook_verifies_with_the_published_library(run: Run) -> None:
@@ -103,7 +133,17 @@ def test_everything_is_kept_where_it_was_asked_for(run: Run) -> None:
 def test_what_is_printed_fits_a_screen_and_covers_the_whole_job(run: Run) -> None:
     lines = run.printed.splitlines()
     assert len(lines) <= 60
-    for word in ("Networks", "fault", "stream", "Incidents", "Webhooks", "Retraining", "budget"):
+    for word in (
+        "Networks",
+        "fault",
+        "stream",
+        "Incidents",
+        "Webhooks",
+        "Mappings",
+        "Retraining",
+        "person",
+        "budget",
+    ):
         assert word in run.printed
 
 

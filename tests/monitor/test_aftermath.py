@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from alerts.records import RequestStatus
-from detectors.records import DAY_US, Deployment, Settings, Tier, Window, to_us
+from detectors import records
+from detectors.records import DAY_US, Deployment, Settings, StreamSpec, Tier, Window, to_us
+from monitor import aftermath
 from monitor.replay import DomainReplay, replay_domain
 from tests.simulate import START_US, Stream, history, table
 
@@ -85,6 +87,18 @@ def test_a_retraining_that_worked_is_verified_by_the_named_stream_in_the_named_t
     assert 3 <= days <= request.action.within_days + 2
     assert "calibration.in_the_large is back inside its margin" in request.outcome
     assert "version 7" in request.outcome
+
+
+@pytest.mark.parametrize(
+    ("signal", "effect", "off"),
+    [("loss", -0.3, 0.0), ("loss", 0.3, 0.3), ("calibration", -0.3, 0.3)],
+)
+def test_only_a_loss_may_be_below_the_reference(signal: str, effect: float, off: float) -> None:
+    """An easy season is no failure of a retraining; a label rate may err on both sides."""
+    assert (
+        aftermath._off(StreamSpec(records.Stream(signal, "mean", Tier.PAGE), 1.0, 0.1), effect)
+        == off
+    )
 
 
 def test_a_new_version_predicts_otherwise_and_pages_nobody() -> None:

@@ -10,7 +10,7 @@ import pytest
 from monitor.demo.faults import FAULTS
 from monitor.demo.story import answer_to
 
-_, HOUR_LOST = FAULTS
+*_, HOUR_LOST = FAULTS
 
 
 def incident(mode: str, opened_day: int, **changes: Any) -> dict[str, Any]:

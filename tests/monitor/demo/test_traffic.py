@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -13,10 +14,10 @@ from detectors.records import to_us
 from monitor.demo.faults import FAULTS
 from monitor.demo.flights import Flights, instant, load_flights
 from monitor.demo.networks import train_from_scratch
-from monitor.demo.traffic import LABEL_DELAY, Served, Stream, days, reference_table, stream_of
+from monitor.demo.traffic import LABEL_DELAY, Served, Stream, days, reference_table, stream_of, then
 
 LIVE = (instant(10), instant(11))
-LABEL_RULE, HOUR_LOST = FAULTS
+LABEL_RULE, KILOMETRES, HOUR_LOST = FAULTS
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +95,43 @@ def test_the_label_rule_turns_round_on_its_day_and_nothing_else_changes(
     np.testing.assert_array_equal(label[after], 1 - truth[after])
 
 
+def test_kilometres_are_logged_while_the_networks_read_miles(
+    flights: dict[str, Flights], served: Served
+) -> None:
+    own = flights["WN"].between(*LIVE)
+    clean, spoilt = stream_of(own, served), stream_of(own, served, FAULTS)
+    after = own.ts_us >= to_us(KILOMETRES.since)
+    miles, logged = (s.events.column("distance").to_numpy() for s in (clean, spoilt))
+    np.testing.assert_array_equal(logged[~after], miles[~after])
+    np.testing.assert_allclose(logged[after], miles[after] * 1.609344, atol=0.5)
+    assert spoilt.events.column("score").equals(clean.events.column("score"))
+    assert spoilt.labels.equals(clean.labels)
+
+
+def test_two_versions_of_a_domain_make_one_stream(
+    flights: dict[str, Flights], served: Served
+) -> None:
+    """In two spans of days every row and label is still sent once, each under its version."""
+    middle = instant(10, 15)
+    own, again = flights["US"], replace(served, version="2")
+    joined = then(
+        stream_of(own.between(LIVE[0], middle), served),
+        stream_of(own.between(middle, LIVE[1]), again),
+    )
+    sent = [*days([joined], LIVE[0], middle, closing=False), *days([joined], middle, LIVE[1])]
+    events = pa.concat_tables([day.events for day in sent])
+    labels = pa.concat_tables([day.labels for day in sent])
+    assert events.column("id").to_pylist() == joined.events.column("id").to_pylist()
+    assert labels.column("id").to_pylist() == joined.labels.column("id").to_pylist()
+    assert events.column("version").to_pylist() == [
+        "2" if us >= to_us(middle) else "1" for us in joined.ts_us
+    ]
+
+
 def test_a_domain_without_a_fault_is_left_alone(
     flights: dict[str, Flights], served: Served
 ) -> None:
-    own = flights["DL"].between(*LIVE)
+    own = flights["9E"].between(*LIVE)
     clean, same = stream_of(own, served), stream_of(own, served, FAULTS)
     assert same.events.equals(clean.events)
     assert same.labels.equals(clean.labels)
