@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from detectors.actions import action_for
 from detectors.findings.confidence import confidence_in
@@ -24,6 +24,7 @@ from detectors.records import (
 )
 from detectors.schema import DETERMINISTIC, SchemaCheck, check_schema
 from detectors.schema.check import ABSENT
+from detectors.transfer.ladder import recovery_ladder
 
 VOLUME_RATIO = 3.0
 DUPLICATE_SHARE = 0.02
@@ -37,8 +38,9 @@ class DiagnosisContext:
     `findings` are those that fired. `volume_ratio` is rows per hour, current over reference;
     `duplicate_share` the share of repeated ids; `label_delay_ratio` the median label delay,
     current over reference. `forgotten` says what the version served no longer knows of the source,
-    `incompatible` why heads no longer fit its embedding. `design_effect` widens every
-    standard error of dependent rows.
+    `incompatible` why heads no longer fit its embedding, `repair` which repair would be enough
+    where transfer hurts ("": the recovery ladder is climbed on the current rows). `design_effect`
+    widens every standard error of dependent rows.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -50,6 +52,7 @@ class DiagnosisContext:
     version_changed: bool = False
     forgotten: str = ""
     incompatible: str = ""
+    repair: str = ""
     design_effect: float = 1.0
     seed: int = 0
 
@@ -81,6 +84,9 @@ def diagnose(
         design_effect=context.design_effect,
         seed=context.seed,
     )
+    if harmed_slices(context.transfer) and not context.repair:
+        ladder = recovery_ladder(current, task=schema.task)
+        context = replace(context, repair=ladder.words if ladder and ladder.cheapest else "")
     return conclude(contrasts, context)
 
 
@@ -102,7 +108,7 @@ def conclude(contrasts: Contrasts, context: DiagnosisContext) -> Diagnosis:
         else ()
     )
     versions = (context.forgotten, context.incompatible)
-    outside = (*headline, *anomalies, *versions, *release)
+    outside = (*headline, context.repair if harmed else "", *anomalies, *versions, *release)
     columns = _columns(contrasts, mode)
     return Diagnosis(
         mode=mode,

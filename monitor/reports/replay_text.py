@@ -8,6 +8,7 @@ from rich.text import Text
 
 from alerts.records import Incident
 from detectors.records import HOUR_US, Tier, TransferState, to_us
+from detectors.transfer.ladder import recovery_ladder
 from detectors.transfer.standing import facts_words
 from monitor.durations import budget_words
 from monitor.replay import DomainReplay, Replay, budget_json, headline_of, replay_gate
@@ -88,6 +89,9 @@ def _domain(domain: DomainReplay, console: Console) -> None:
             console.print(Text(f"  {facts_words(domain.facts, domain.until_us)}", style="dim"))
         if domain.erosion is not None and domain.erosion.eroded:
             console.print(Text(f"  {domain.erosion.words}", style="yellow"))
+        ladder = recovery_ladder(domain.rows.window, task=domain.watch.schema.task)
+        if ladder is not None and ladder.cheapest:
+            console.print(Text(f"  {ladder.words}", style="yellow"))
         console.print(Text(f"  note: {verdict.caveat}", style="dim"))
     for _, part in verdict.slices:
         if part.state in {TransferState.HURTS, TransferState.HELPS}:

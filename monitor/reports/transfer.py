@@ -23,6 +23,7 @@ from detectors.transfer.auc import compare_auc
 from detectors.transfer.designs import arm_trouble
 from detectors.transfer.erosion import Erosion
 from detectors.transfer.gate import Gate, onboarding_gate
+from detectors.transfer.ladder import Ladder, recovery_ladder
 from detectors.transfer.losses import losses_for
 from detectors.transfer.pooling import Pooled
 from detectors.transfer.standing import BaselineFacts, Standing, standing_of
@@ -78,8 +79,26 @@ def transfer_details(
         "losses": _losses(current, task) if _pairs(settings) else [],
         "auc": _auc(current, task) if _pairs(settings) else None,
         "pooled": pooled_json(pooled),
+        "ladder": _ladder(recovery_ladder(current, task=task)) if _pairs(settings) else None,
         "warnings": warnings,
     }, standing
+
+
+def _ladder(ladder: Ladder | None) -> dict[str, Any] | None:
+    """The repairs tried on the first labels, judged on later rows; null where they cannot be."""
+    if ladder is None:
+        return None
+    return {
+        "rungs": [
+            {"name": rung.name, "loss": rung.loss, "removed": rung.removed} for rung in ladder.rungs
+        ],
+        "fitted_on": ladder.fitted_on,
+        "judged_on": ladder.judged_on,
+        "harm": ladder.harm,
+        "harm_se": ladder.harm_se,
+        "cheapest": ladder.cheapest or None,
+        "words": ladder.words,
+    }
 
 
 def _pairs(settings: Settings) -> bool:

@@ -146,6 +146,9 @@ def _transfer_words(transfer: Mapping[str, Any]) -> str:
     pooled = transfer.get("pooled")
     if pooled is not None:
         said.append(clean(pooled["words"], 300))
+    ladder = transfer.get("ladder")
+    if ladder is not None and ladder["cheapest"]:
+        said.append(clean(ladder["words"], 400))
     said += [clean(warning, 300) for warning in transfer.get("warnings", ())]
     return "; ".join(said)
 
