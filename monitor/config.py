@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from alerts.plain import plain
 from detectors.records import Budget, Design, NamedDetector, Settings, Task
 from monitor.config_baseline import BaselineConfig
 from monitor.config_channels import check_channel, secret_of
@@ -289,10 +290,13 @@ def parse_config(raw: dict[str, Any], *, source: str) -> Config:
     try:
         return Config(**raw)
     except ValidationError as error:
-        raise InputError(_first_problem(error, source)) from error
+        raise InputError(plain(_first_problem(error, source), LONGEST_PROBLEM)) from error
     except KedgeError as error:
         msg = f"{source}: {error}"
         raise InputError(msg) from error
+
+
+LONGEST_PROBLEM = 1_900
 
 
 def _first_problem(error: ValidationError, source: str) -> str:

@@ -73,9 +73,9 @@ def fuzz(cases: int, seed: int) -> int:
     return 1 if crashes or leaked else 0
 
 
-def resident_bytes() -> int:
-    """Memory of this process that is in use (Linux)."""
-    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+def resident_bytes(pid: int | str = "self") -> int:
+    """Memory of a process that is in use (Linux)."""
+    pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
     return int(pages) * 4_096
 
 

@@ -64,6 +64,11 @@ def test_a_duration_without_end_is_no_configuration(number: int) -> None:
     assert judge(make_case(1, number)) == "refused"
 
 
+def test_a_line_break_in_a_setting_does_not_break_the_line_that_refuses_it() -> None:
+    """Case 894351 of seed 2, as it was found."""
+    assert judge(make_case(2, 894_351)) == "refused"
+
+
 @given(
     st.sampled_from(["json", "ndjson", "labels", "learn"]),
     st.lists(st.one_of(st.binary(max_size=20), st.sampled_from(WORDS)), max_size=12),
