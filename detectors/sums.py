@@ -5,6 +5,10 @@ deviations; r = r̂(score) is the score after the reference's recalibration curv
 have a label and a score, *paired* rows a baseline score too. For regression, calibration is the
 residual label - score in reference standard deviations, with information one a row, so that one
 formula serves all tasks.
+
+Rows of one cluster may share their outcome. The squares that variances are made of, Σω² of judged
+and paired rows and Σω² r(1 - r), are then squares of sums over each cluster, as if its rows moved
+as one: an upper bound whatever their dependence, known before the labels are.
 """
 
 from __future__ import annotations
@@ -174,16 +178,23 @@ def _label_parts(window: Window, ruler: Ruler, rows: Any) -> FloatArray:
     if score is None:
         return parts
     residual, information = _calibration(ruler, score, label)
+    shared = None if window.cluster is None else window.cluster.codes[rows]
+
+    def squared(part: FloatArray, where: Any) -> FloatArray:
+        """What Σω² becomes where rows of a cluster may move as one: the square of their sum."""
+        kept = np.where(where, part, 0.0)
+        return kept * (kept if shared is None else _together(kept, shared))
+
     put(Sum.JUDGED_ROWS, 1.0, judged)
     put(Sum.JUDGED, weight, judged)
-    put(Sum.JUDGED2, weight * weight, judged)
+    put(Sum.JUDGED2, squared(weight, judged), judged)
     put(Sum.OBSERVED, weight * label, judged)
     put(Sum.PREDICTED, weight * score, judged)
     put(Sum.LOSS, weight * loss, judged)
     put(Sum.LOSS2, weight * loss * loss, judged)
     put(Sum.RESIDUAL, weight * residual, judged)
     put(Sum.INFORMATION, weight * information, judged)
-    put(Sum.INFORMATION2, weight * weight * information, judged)
+    put(Sum.INFORMATION2, squared(weight * np.sqrt(information), judged), judged)
     if window.contrast is not None:
         difference, baseline = window.contrast[rows, 0], window.contrast[rows, 1]
         paired = np.isfinite(difference) & np.isfinite(baseline)
@@ -195,7 +206,7 @@ def _label_parts(window: Window, ruler: Ruler, rows: Any) -> FloatArray:
         return parts
     put(Sum.PAIRED_ROWS, 1.0, paired)
     put(Sum.PAIRED, weight, paired)
-    put(Sum.PAIRED2, weight * weight, paired)
+    put(Sum.PAIRED2, squared(weight, paired), paired)
     put(Sum.DIFFERENCE, weight * difference, paired)
     put(Sum.DIFFERENCE2, weight * difference * difference, paired)
     put(Sum.BASELINE_LOSS, weight * baseline, paired)
@@ -214,6 +225,13 @@ def _calibration(
     expected = score if curve is None else np.where(np.isnan(score), np.nan, curve.apply(score))
     expected = np.clip(expected, R_FLOOR, 1.0 - R_FLOOR)
     return label - expected, expected * (1.0 - expected)
+
+
+def _together(part: FloatArray, cluster: CodeArray) -> FloatArray:
+    """The sum (n,) over the rows of each row's cluster; a row without one stands alone."""
+    inside = cluster >= 0
+    sums = np.bincount(cluster[inside], weights=part[inside], minlength=1)
+    return np.where(inside, sums[np.where(inside, cluster, 0)], part)
 
 
 def _weight(window: Window, rows: Any) -> FloatArray:

@@ -47,3 +47,16 @@ def ecce(p: FloatArray, y: FloatArray, weight: FloatArray | None = None) -> Ecce
     sigma = float(np.sqrt(ones**2 @ (p * (1.0 - p)))) / total
     known = sigma > 1e-12
     return Ecce(mad, span, sigma, mad / sigma if known else None, span / sigma if known else None)
+
+
+def largest_walk_p(mad_normalised: float) -> float:
+    """P(sup |W| >= x) of a Brownian motion W on [0, 1]: the p-value of the normalised MAD.
+
+    After the reflection principle (Feller 1971); .05 at 2.2414.
+    """
+    if mad_normalised <= 0.0:
+        return 1.0
+    odd = 2.0 * np.arange(50) + 1.0
+    signs = np.where(np.arange(50) % 2 == 0, 1.0, -1.0)
+    inside = 4.0 / np.pi * (signs / odd) @ np.exp(-((odd * np.pi / mad_normalised) ** 2) / 8.0)
+    return float(np.clip(1.0 - inside, 0.0, 1.0))

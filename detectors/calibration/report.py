@@ -14,13 +14,14 @@ import numpy as np
 
 from detectors.calibration.bins import equal_mass_bins
 from detectors.calibration.cox import cox_line
-from detectors.calibration.ecce import ecce
-from detectors.calibration.ece import ece_debiased
+from detectors.calibration.ecce import ecce, largest_walk_p
+from detectors.calibration.ece import ece_debiased, ece_interval
 from detectors.calibration.in_the_large import InTheLarge, in_the_large
 from detectors.calibration.line import calibration_of_values
 from detectors.calibration.recalibration import Recalibration, fit_recalibration
 from detectors.calibration.reference_noise import ReferenceNoise, reference_noise
 from detectors.calibration.result import (
+    FEWEST_ROWS,
     Calibration,
     CurvePoint,
     Numbers,
@@ -31,14 +32,18 @@ from detectors.calibration.result import (
     nothing_labelled,
     wilson,
 )
-from detectors.calibration.rows import JudgedRows, effective_rows, judged_rows
+from detectors.calibration.rows import JudgedRows, effective_rows, judged_rows, squared_sums
 from detectors.calibration.slices import ranked
 from detectors.calibration.spiegelhalter import spiegelhalter
 from detectors.calibration.wording import words_for
-from detectors.records import BoolArray, FloatArray, Task, Window
+from detectors.discovery import FEWEST_ROWS as FEWEST_FOUND
+from detectors.discovery import discover, half_of, rows_of
+from detectors.records import BoolArray, Categories, FloatArray, Task, Window
 
 SUM_CONSTRAINED = 0.2
 """Below this dispersion of Σ(y - p) per cluster the scores add up to the outcome by design."""
+
+SEARCHED_ROWS = 20_000
 
 __all__ = ["Calibration", "CurvePoint", "Numbers", "SliceCalibration", "calibration_of"]
 
@@ -50,6 +55,7 @@ def calibration_of(
     reference: Window | None = None,
     design_effect: float = 1.0,
     slices: Mapping[str, BoolArray] | None = None,
+    search: Mapping[str, Categories] | None = None,
 ) -> Calibration:
     """Judge the labelled rows of a window, and of its slices: masks (n,) by name.
 
@@ -57,7 +63,8 @@ def calibration_of(
     a `cluster` column the variance is summed by cluster instead. Slices are relative to the same
     curve as the whole, so a slice that was already off in the reference shows. `p_value` is for
     the caller to weigh against its other questions; `state` takes it alone at .05, slices at a
-    false discovery rate of .05 among themselves.
+    false discovery rate of .05 among themselves. In `search`, columns of categories (n,), slices
+    that nobody named are looked for on half of the rows and judged on the other half.
     """
     if task is Task.REGRESSION:
         return calibration_of_values(
@@ -79,6 +86,10 @@ def calibration_of(
     p = rows.score if curve is None else curve.apply(rows.score)
     cumulative = ecce(p, rows.label, rows.weight)
     sharp = spiegelhalter(rows.score, rows.label, rows.weight)
+    # both tests know independent rows only: what depends is allowed for as a design effect
+    together = max(deff, _clustering(rows, p))
+    mad = None if cumulative is None else cumulative.mad_normalised
+    interval = ece_interval(p, rows.label, rows.weight, design_effect=together)
     result = Calibration(
         state=numbers.state,
         relative_to="outcomes" if curve is None else "reference",
@@ -91,14 +102,17 @@ def calibration_of(
         slope_ci=numbers.slope_ci,
         p_value=numbers.p_value,
         ecce=None if cumulative is None else cumulative.mad,
-        ecce_normalised=None if cumulative is None else cumulative.mad_normalised,
+        ecce_normalised=None if mad is None else mad / together**0.5,
+        ecce_p=None if mad is None else largest_walk_p(mad / together**0.5),
         ece_debiased=ece_debiased(p, rows.label, rows.weight),
-        spiegelhalter_p=None if sharp is None else sharp[1],
+        ece_ci=(None, None) if interval is None else interval,
+        spiegelhalter_p=None if sharp is None else _two_sided(sharp[0] / together**0.5),
         minimum_detectable=numbers.minimum_detectable,
         rows_needed=numbers.rows_needed,
         absolute=absolute,
         curve=_curve(rows, curve, deff),
         slices=_slices(rows, curve, noise, deff, slices or {}),
+        discovered=_discovered(rows, curve, noise, deff, window, search or {}),
         note=numbers.note,
     )
     return replace(result, words=words_for(result))
@@ -121,6 +135,7 @@ def _numbers(
     minority = min(large.observed, float(rows.weight.sum()) - large.observed)
     expected = min(large.expected, float(rows.weight.sum()) - large.expected)
     effective = effective_rows(rows.weight) / deff
+    clusters = np.inf if rows.cluster is None else float(rows.cluster.max()) + 1.0
     scale = effective / float(rows.weight.sum())
     return judge(
         rows=len(rows),
@@ -133,15 +148,17 @@ def _numbers(
         slope=None if line is None else float(line.coefficients[1]),
         slope_se=0.0 if line is None else float(np.hypot(line.se(1) * root, curve_tilt)),
         null_se=float(np.hypot(implied * root, curve_se)),
-        effective=effective,
+        effective=min(effective, clusters),
         rare=max(minority, expected) * scale,
         rare_before=noise.rare,
         one_class=large.shrunk,
-        note=_note(large, testable=testable),
+        note=_note(large, clusters, testable=testable),
     )
 
 
-def _note(large: InTheLarge, *, testable: bool) -> str:
+def _note(large: InTheLarge, clusters: float, *, testable: bool) -> str:
+    if clusters < FEWEST_ROWS:
+        return f"{clusters:.0f} clusters of rows that share an outcome; 20 are needed"
     if not testable:
         return "scores of a cluster add up to its outcome, so only the slope can be judged"
     if large.shrunk:
@@ -159,6 +176,21 @@ def _sum_constrained(rows: JudgedRows, p: FloatArray) -> bool:
     surplus = np.bincount(rows.cluster, weights=rows.label - p)
     implied = float((p * (1.0 - p)).sum())
     return implied > 0.0 and float(surplus @ surplus) / implied < SUM_CONSTRAINED
+
+
+def _clustering(rows: JudgedRows, p: FloatArray) -> float:
+    """How much more the surplus of labels varies by cluster than independent rows would let it."""
+    if rows.cluster is None:
+        return 1.0
+    implied = float(rows.weight**2 @ (p * (1.0 - p)))
+    seen = squared_sums(rows.weight * (rows.label - p), rows.cluster)
+    return max(1.0, seen / implied) if implied > 0.0 else 1.0
+
+
+def _two_sided(z: float) -> float:
+    from scipy.special import ndtr
+
+    return float(2.0 * ndtr(-abs(z)))
 
 
 def _curve(rows: JudgedRows, curve: Recalibration | None, deff: float) -> tuple[CurvePoint, ...]:
@@ -182,4 +214,36 @@ def _slices(
         inside = np.flatnonzero(np.asarray(mask, dtype=np.bool_)[rows.index])
         if inside.size:
             found.append((name, _numbers(rows.take(inside), curve, noise, deff)))
+    return ranked(found)
+
+
+def _discovered(
+    rows: JudgedRows,
+    curve: Recalibration | None,
+    noise: ReferenceNoise,
+    deff: float,
+    window: Window,
+    columns: Mapping[str, Categories],
+) -> tuple[SliceCalibration, ...]:
+    """Slices nobody named: found on one half of the labelled rows, judged on the other.
+
+    Clusters stay together. At most 20,000 rows are searched.
+    """
+    if not columns or len(rows) < 4 * FEWEST_FOUND:
+        return ()
+    entity = None if window.cluster is None else window.cluster.take(rows.index)
+    half = half_of(len(rows), entity)
+    searched, held = np.flatnonzero(half)[:SEARCHED_ROWS], np.flatnonzero(~half)
+    part = rows.take(searched)
+    p = part.score if curve is None else curve.apply(part.score)
+    inside = {name: column.take(part.index) for name, column in columns.items()}
+    weight = part.weight * (effective_rows(part.weight) / float(part.weight.sum()))
+    proposed = discover(weight * (part.label - p), weight * p * (1.0 - p), inside)
+    other = rows.take(held)
+    outside = {name: column.take(other.index) for name, column in columns.items()}
+    found = []
+    for one in proposed:
+        places = np.flatnonzero(rows_of(one, outside))
+        if places.size:
+            found.append((one.name, _numbers(other.take(places), curve, noise, deff)))
     return ranked(found)

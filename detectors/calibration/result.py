@@ -59,7 +59,11 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True)
 class SliceCalibration:
-    """One slice. `shrunk` is the intercept pulled towards the others': for ranking only."""
+    """One slice. `shrunk` is the intercept pulled towards the others': for ranking only.
+
+    `stands_out` where it lies beyond the practical effect with probability .9. `note` says why
+    nothing can be.
+    """
 
     name: str
     state: State
@@ -73,6 +77,8 @@ class SliceCalibration:
     shrunk: float | None
     shrunk_sd: float | None
     minimum_detectable: float | None
+    stands_out: bool = False
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,8 @@ class Calibration:
     With `relative_to` "reference" the numbers compare labels with the reference's recalibration
     curve, with "outcomes" with the scores themselves, which `absolute` always does.
     `minimum_detectable` is the smallest shift of log odds (sd for regression) found with 80 %
-    power on this many rows. `ece_debiased` is a signed root, see `ece_debiased`.
+    power on this many rows. `ece_debiased` is a signed root, see `ece_debiased`. `discovered` are
+    slices that a search of half of the rows proposed, judged on the other half.
     """
 
     state: State
@@ -97,13 +104,16 @@ class Calibration:
     p_value: float | None = None
     ecce: float | None = None
     ecce_normalised: float | None = None
+    ecce_p: float | None = None
     ece_debiased: float | None = None
+    ece_ci: Bounds = UNKNOWN
     spiegelhalter_p: float | None = None
     minimum_detectable: float | None = None
     rows_needed: int | None = None
     absolute: Numbers | None = None
     curve: tuple[CurvePoint, ...] = ()
     slices: tuple[SliceCalibration, ...] = ()
+    discovered: tuple[SliceCalibration, ...] = ()
     unit: str = "log odds"
     note: str = ""
     words: str = ""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from detectors.calibration.result import Numbers, SliceCalibration
+from detectors.calibration.result import INTERCEPT_EFFECT, Numbers, SliceCalibration
 from detectors.calibration.shrinkage import paule_mandel
 from detectors.multiple import benjamini_hochberg
 from detectors.records import State
 
 FALSE_DISCOVERY = 0.05
+SURE = 0.9
 
 
 def ranked(found: list[tuple[str, Numbers]]) -> tuple[SliceCalibration, ...]:
@@ -38,6 +39,19 @@ def ranked(found: list[tuple[str, Numbers]]) -> tuple[SliceCalibration, ...]:
                 shrunk=None if n.intercept is None else float(shrunk.estimate[at]),
                 shrunk_sd=None if n.intercept is None else float(shrunk.sd[at]),
                 minimum_detectable=n.minimum_detectable,
+                stands_out=n.intercept is not None
+                and _beyond(float(shrunk.estimate[at]), float(shrunk.sd[at])) > SURE,
+                note=n.note,
             )
         )
     return tuple(sorted(slices, key=lambda s: (-abs(s.shrunk or 0.0), s.name)))
+
+
+def _beyond(estimate: float, sd: float) -> float:
+    """Probability that a slice's level lies further out than the practical effect."""
+    from scipy.special import ndtr
+
+    if not sd > 0.0:
+        return float(abs(estimate) > INTERCEPT_EFFECT)
+    low, high = (-INTERCEPT_EFFECT - estimate) / sd, (INTERCEPT_EFFECT - estimate) / sd
+    return float(ndtr(low) + ndtr(-high))

@@ -17,7 +17,7 @@ import numpy as np
 from alerts.mappings import MappingVersion
 from alerts.records import Incident
 from detectors.calibration.report import calibration_of
-from detectors.calibration.result import Calibration
+from detectors.calibration.result import Calibration, SliceCalibration
 from detectors.diagnosis import DiagnosisContext, diagnose
 from detectors.drift.column import ColumnComparison
 from detectors.drift.compare import (
@@ -36,6 +36,7 @@ from detectors.profile import fit_profile
 from detectors.records import (
     HOUR_US,
     BoolArray,
+    Categories,
     Deployment,
     Diagnosis,
     FloatArray,
@@ -140,6 +141,7 @@ def answer(
             task=schema.task,
             reference=reference,
             slices=_slices(reference, current, schema),
+            search=_searched(current, schema),
         ),
         transfer=verdict,
         checks=checks,
@@ -152,6 +154,13 @@ def answer(
 
 def _slices(reference: Window, current: Window, schema: Schema) -> dict[str, BoolArray]:
     return dict(slice_masks(current, fit_profile(reference, schema))) if schema.slices else {}
+
+
+def _searched(current: Window, schema: Schema) -> dict[str, Categories]:
+    """Categorical columns in which slices are looked for that nobody declared."""
+    declared = {names[0] for names in schema.slices if len(names) == 1}
+    known = {name: current.categorical.get(name) for name in schema.categorical}
+    return {name: c for name, c in known.items() if c is not None and name not in declared}
 
 
 def write_down(
@@ -361,7 +370,9 @@ def _calibration(calibration: Calibration) -> dict[str, Any]:
         "p_value": calibration.p_value,
         "ecce": calibration.ecce,
         "ecce_normalised": calibration.ecce_normalised,
+        "ecce_p": calibration.ecce_p,
         "ece_debiased": calibration.ece_debiased,
+        "ece_ci": list(calibration.ece_ci),
         "spiegelhalter_p": calibration.spiegelhalter_p,
         "minimum_detectable": calibration.minimum_detectable,
         "rows_needed": calibration.rows_needed,
@@ -377,19 +388,26 @@ def _calibration(calibration: Calibration) -> dict[str, Any]:
             }
             for point in calibration.curve
         ],
-        "slices": [
-            {
-                "name": part.name,
-                "state": part.state.value,
-                "rows": part.rows,
-                "observed_over_expected": part.observed_over_expected,
-                "intercept": part.intercept,
-                "intercept_ci": list(part.intercept_ci),
-                "shrunk": part.shrunk,
-                "minimum_detectable": part.minimum_detectable,
-            }
-            for part in calibration.slices
-        ],
+        "slices": [_calibrated_slice(part) for part in calibration.slices],
+        "discovered": [_calibrated_slice(part) for part in calibration.discovered],
+    }
+
+
+def _calibrated_slice(part: SliceCalibration) -> dict[str, Any]:
+    return {
+        "name": part.name,
+        "state": part.state.value,
+        "rows": part.rows,
+        "observed_over_expected": part.observed_over_expected,
+        "intercept": part.intercept,
+        "intercept_ci": list(part.intercept_ci),
+        "slope": part.slope,
+        "slope_ci": list(part.slope_ci),
+        "p_value": part.p_value,
+        "shrunk": part.shrunk,
+        "stands_out": part.stands_out,
+        "minimum_detectable": part.minimum_detectable,
+        "note": part.note,
     }
 
 

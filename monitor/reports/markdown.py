@@ -100,24 +100,32 @@ def _diagnosis(diagnosis: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _calibrated(slices: Sequence[Mapping[str, Any]]) -> str:
+    return _table(
+        ("slice", "state", "observed / expected", "level [95 %]", "rows", "least seen"),
+        (
+            (
+                escaped(name_of(part["name"])),
+                _state(part["state"]),
+                number(part["observed_over_expected"]),
+                estimate(part["intercept"], part["intercept_ci"], sign=True),
+                f"{part['rows']:,}",
+                number(part["minimum_detectable"]),
+            )
+            for part in slices
+        ),
+    )
+
+
 def _slices(report: view.Report, sub: str) -> list[str]:
     parts = []
-    if report["calibration"]["slices"]:
+    declared, found = report["calibration"]["slices"], view.found_slices(report)
+    if declared:
+        parts += [f"{sub} Calibration by slice\n", _calibrated(declared)]
+    if found:
         parts += [
-            f"{sub} Calibration by slice\n",
-            _table(
-                ("slice", "state", "observed / expected", "level [95 %]", "rows"),
-                (
-                    (
-                        escaped(name_of(part["name"])),
-                        _state(part["state"]),
-                        number(part["observed_over_expected"]),
-                        estimate(part["intercept"], part["intercept_ci"], sign=True),
-                        f"{part['rows']:,}",
-                    )
-                    for part in report["calibration"]["slices"]
-                ),
-            ),
+            f"{sub} Slices that a search of half of the rows found, judged on the other half\n",
+            _calibrated(found),
         ]
     if report["transfer"]["slices"]:
         parts += [

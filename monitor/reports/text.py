@@ -25,6 +25,7 @@ from monitor.reports.view import (
     candidates_words,
     column_cells,
     diagnosis_words,
+    found_slices,
     headline,
     loss_change_words,
     overview,
@@ -164,13 +165,15 @@ def _performance(report: Report, console: Console) -> None:
 
 
 def _slices(report: Report, console: Console, *, everything: bool) -> None:
-    calibration = report["calibration"]["slices"]
+    found = found_slices(report)
+    calibration = [*report["calibration"]["slices"], *found]
     transfer = {part["name"]: part for part in report["transfer"]["slices"]}
     names = list(dict.fromkeys([*(part["name"] for part in calibration), *transfer]))
     if not names:
         return
     table = _table("slice", "calibration", "observed / expected", "level [95 %]", "transfer")
     table.add_column("rows", justify="right")
+    table.add_column("least seen", justify="right")
     by_name = {part["name"]: part for part in calibration}
     telling = [
         name
@@ -189,8 +192,11 @@ def _slices(report: Report, console: Console, *, everything: bool) -> None:
             estimate(scores.get("intercept"), scores.get("intercept_ci"), sign=True),
             badge("not_monitored" if verdict is None else verdict["state"]),
             f"{scores.get('rows', 0 if verdict is None else verdict['rows']):,}",
+            number(scores.get("minimum_detectable")),
         )
     title_words = f"Slices  {len(telling)} of {len(names)} stand out"
+    if found:
+        title_words += f" ({len(found)} found by a search, judged on rows outside it)"
     console.print(_indented(Text(title_words, style="dim")))
     if shown:
         console.print(_indented(table))

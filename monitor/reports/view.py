@@ -77,6 +77,12 @@ class Overview:
     rows: str
 
 
+def found_slices(report: Report) -> list[dict[str, Any]]:
+    """Slices nobody declared that a search found and rows outside it confirm, or nearly."""
+    found = report["calibration"].get("discovered", ())
+    return [part for part in found if part["state"] in {"drift", "watch"}]
+
+
 def state_words(state: str) -> str:
     """not_monitored as people write it."""
     return state.replace("_", " ")

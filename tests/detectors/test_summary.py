@@ -169,6 +169,25 @@ def test_the_sums_of_a_slice_are_their_definitions(profile: Profile) -> None:
     assert len(SLICE_SUMS) <= 40
 
 
+def test_rows_of_a_cluster_count_as_one_that_moves_together(profile: Profile) -> None:
+    """Every row five times in one cluster: five times the sums, and no more effective rows."""
+    once = replace(flights(np.random.default_rng(8), 400), weight=None)
+    copies = once.take(np.repeat(np.arange(400), 5))
+    codes = np.repeat(np.arange(400, dtype=np.int32), 5)
+    shared = replace(copies, cluster=Categories(codes, tuple(map(str, range(400)))))
+    alone = whole(replace(copies, cluster=Categories(np.full(2000, -1, np.int32), ())), profile)
+    one, five = whole(once, profile), whole(shared, profile)
+    for first, second in (
+        (Sum.JUDGED, Sum.JUDGED2),
+        (Sum.PAIRED, Sum.PAIRED2),
+        (Sum.INFORMATION, Sum.INFORMATION2),
+    ):
+        assert one.sum(second) > 0.0
+        assert five.sum(first) == pytest.approx(5 * one.sum(first))
+        assert five.sum(second) == pytest.approx(25 * one.sum(second))
+        assert alone.sum(second) == pytest.approx(5 * one.sum(second))
+
+
 def test_the_recalibration_curve_is_that_of_the_reference(profile: Profile) -> None:
     assert REFERENCE.score is not None
     assert REFERENCE.label is not None

@@ -187,6 +187,52 @@ def test_copies_in_a_cluster_add_no_evidence() -> None:
     assert again.absolute.intercept_se == pytest.approx(plain.absolute.intercept_se, rel=0.1)
 
 
+def test_fewer_than_twenty_clusters_allow_no_verdict() -> None:
+    """Ten days of a thousand rows each, all far off: the days are the sample."""
+    far = window(10_000, 40, shift=0.8)
+    days = Categories(np.repeat(np.arange(10, dtype=np.int32), 1000), tuple("abcdefghij"))
+    result = binary(dataclasses.replace(far, cluster=days))
+    assert result.state is State.UNDETERMINED
+    assert "10 clusters" in result.words
+
+
+def test_tests_that_know_independent_rows_only_are_widened_by_clusters() -> None:
+    """Forty copies of each forecast: none of the p-values may say what one copy does not."""
+    small = 0
+    for seed in range(20):
+        copies = window(300, 50 + seed).take(np.repeat(np.arange(300), 40))
+        codes = np.repeat(np.arange(300, dtype=np.int32), 40)
+        clustered = dataclasses.replace(
+            copies, cluster=Categories(codes, tuple(str(i) for i in range(300)))
+        )
+        result = binary(clustered)
+        assert result.ecce_p is not None
+        assert result.spiegelhalter_p is not None
+        small += min(result.ecce_p, result.spiegelhalter_p) < 0.01
+    assert small <= 2
+
+
+def test_a_slice_that_nobody_named_is_found_and_judged_on_rows_outside_the_search() -> None:
+    rng = np.random.default_rng(60)
+    columns = {
+        name: Categories(rng.integers(0, 4, 30_000).astype(np.int32), ("a", "b", "c", "d"))
+        for name in ("job", "town", "plan")
+    }
+    inside = (columns["job"].codes == 1) & (columns["plan"].codes == 3)
+    base = window(30_000, 61)
+    assert base.score is not None
+    z = np.log(base.score / (1 - base.score)) + 0.9 * inside
+    label = (rng.random(30_000) < 1 / (1 + np.exp(-z))).astype(np.float64)
+    result = binary(dataclasses.replace(base, label=label), search=columns)
+    first = result.discovered[0]
+    assert first.name == "job=b,plan=d"
+    assert first.state is State.DRIFT
+    assert first.stands_out
+    assert first.rows == pytest.approx(inside.sum() / 2, rel=0.1)
+    fair = binary(base, search=columns)
+    assert all(part.state is not State.DRIFT for part in fair.discovered)
+
+
 def test_scores_that_add_up_to_the_outcome_are_judged_by_slope_alone() -> None:
     """Races of five with one winner: the level is right whatever the scores mean."""
     rng = np.random.default_rng(15)

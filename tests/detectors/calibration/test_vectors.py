@@ -9,8 +9,8 @@ import statsmodels.api as sm
 from detectors.calibration.bins import equal_mass_bins
 from detectors.calibration.cluster import cluster_log_e, row_e_values
 from detectors.calibration.cox import cox_line
-from detectors.calibration.ecce import ecce
-from detectors.calibration.ece import debiased_ece2, ece_debiased
+from detectors.calibration.ecce import MAD_LIMIT, ecce, largest_walk_p
+from detectors.calibration.ece import debiased_ece2, ece_debiased, ece_interval
 from detectors.calibration.in_the_large import in_the_large
 from detectors.calibration.logistic import fit_logistic
 from detectors.calibration.result import wilson
@@ -209,3 +209,32 @@ def test_shrinkage_solves_its_own_equation_and_pulls_small_groups_most() -> None
     assert same.between == 0.0
     assert paule_mandel(np.array([0.4]), np.array([0.1])).estimate.tolist() == [0.4]
     assert paule_mandel(np.empty(0), np.empty(0)).estimate.shape == (0,)
+
+
+def test_the_largest_walk_has_its_published_limit_and_that_of_simulated_walks() -> None:
+    assert largest_walk_p(MAD_LIMIT) == pytest.approx(0.05, abs=1e-4)
+    assert largest_walk_p(0.0) == 1.0
+    steps = np.random.default_rng(70).normal(0, 1, (4000, 800)) / np.sqrt(800)
+    largest = np.abs(steps.cumsum(axis=1)).max(axis=1)
+    for level in (1.0, 1.6):
+        assert largest_walk_p(level) == pytest.approx(np.mean(largest >= level), abs=0.045)
+
+
+def test_the_error_interval_covers_the_error_there_is() -> None:
+    """Log odds moved by .4 over uniform scores: the root mean square gap by numeric integration."""
+    grid = (np.arange(20_000) + 0.5) / 20_000
+    gap = 1 / (1 + np.exp(-(np.log(grid / (1 - grid)) + 0.4))) - grid
+    truth = float(np.sqrt(np.mean(gap**2)))
+    covered = right = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        p = rng.random(1500)
+        moved = 1 / (1 + np.exp(-(np.log(p / (1 - p)) + 0.4)))
+        off = ece_interval(p, (rng.random(1500) < moved).astype(np.float64))
+        fair = ece_interval(p, (rng.random(1500) < p).astype(np.float64))
+        assert off is not None
+        assert fair is not None
+        covered += off[0] <= truth <= off[1]
+        right += fair[0] == 0.0
+    assert covered >= 52
+    assert right >= 52
