@@ -116,7 +116,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Service:
     return running
 
 
-def put(running: Service, **given: Any) -> None:
+def put(running: Service, **given: Any) -> int:
+    """Register a version; its number."""
     fields = {
         "rows": 41_000,
         "since_us": 0,
@@ -125,7 +126,7 @@ def put(running: Service, **given: Any) -> None:
         **given,
     }
     with running.database.write() as session:
-        add_baseline(
+        added = add_baseline(
             session,
             "churn",
             "north",
@@ -133,6 +134,7 @@ def put(running: Service, **given: Any) -> None:
             **fields,
         )
     running.references_changed()
+    return added.version
 
 
 def test_a_registered_baseline_is_named_judged_and_kept_from_its_own_rows(watched: Service) -> None:
@@ -145,11 +147,11 @@ def test_a_registered_baseline_is_named_judged_and_kept_from_its_own_rows(watche
     assert {line["loss"] for line in before["transfer"]["losses"]} == {"log loss", "Brier score"}
     assert before["transfer"]["auc"]["difference"] > 0.0
 
-    put(watched)
+    version = put(watched)
     sound = watched.report(Deployment("churn", "north"))
     assert sound["transfer"]["state"] == "helps"
     words = sound["transfer"]["baseline"]["words"]
-    assert words.startswith("baseline 1, trained on 41,000 rows until ")
+    assert words.startswith(f"baseline {version}, trained on 41,000 rows until ")
     assert words.endswith(" d old")
 
     put(watched, until_us=START_US + 50 * DAY_US)
