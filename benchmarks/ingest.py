@@ -46,11 +46,11 @@ def serve(port: int, folder: str, rows: int) -> None:
 
     from monitor.clock import SystemClock
     from monitor.config import parse_config
-    from monitor.daemon import Service
-    from monitor.references import add_reference_table
-    from monitor.roles import Roles
-    from monitor.serve import build_app
-    from monitor.tables import to_table
+    from monitor.files.references import add_reference_table
+    from monitor.files.roles import Roles
+    from monitor.files.tables import to_table
+    from monitor.process.daemon import Service
+    from monitor.process.serve import build_app
     from monitor.telemetry import configure_logging
     from storage.references import Role
 

@@ -30,9 +30,9 @@ import pyarrow.parquet as pq
 from alerts.records import Incident
 from detectors.records import DAY_US, Budget, FloatArray, IntArray, Settings, Tier
 from monitor.durations import parse_tick
-from monitor.replay import Replay, replay
-from monitor.roles import Roles
-from monitor.tables import Table, to_table
+from monitor.files.roles import Roles
+from monitor.files.tables import Table, to_table
+from monitor.replaying.replay import Replay, replay
 
 DATA = Path(__file__).parents[1] / "monitor" / "demo" / "data" / "flights.parquet"
 SOURCE = "UA"

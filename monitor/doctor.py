@@ -14,12 +14,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from monitor.clock import Clock
 from monitor.config import Config
-from monitor.daemon import open_channels
-from monitor.door import anonymous_words, refuse_open_door, refuse_weak_token
 from monitor.errors import KedgeError
-from monitor.outbound import GuardedClient
-from monitor.sending import Sender
-from monitor.trial import try_channel
+from monitor.outgoing.outbound import GuardedClient
+from monitor.outgoing.sending import Sender
+from monitor.outgoing.trial import try_channel
+from monitor.process.daemon import open_channels
+from monitor.process.door import anonymous_words, refuse_open_door, refuse_weak_token
 from storage.engine import Database, open_database, sqlite_version, sqlite_warning
 from storage.migrations import current_revision, head_revision
 from storage.outbox import dead_count, oldest_unsent_age, waiting_count

@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 from detectors.records import Deployment, Tier
 from monitor.clock import Clock
 from monitor.config import Config
-from monitor.ingest import IngestStats, Receipt
+from monitor.intake.ingest import IngestStats, Receipt
 from storage.deployments import latest_event_us, list_deployments
 from storage.engine import Database
 from storage.findings import count_findings, last_finding_id

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from detectors.records import DAY_US, HOUR_US, FloatArray, IntArray
-from monitor.roles import Roles, infer_roles
-from monitor.tables import Table, to_table
+from monitor.files.roles import Roles, infer_roles
+from monitor.files.tables import Table, to_table
 
 START_US = 20_000 * DAY_US
 """A Thursday in 2024, midnight UTC."""

@@ -23,9 +23,9 @@ from monitor.config import (
     load_config,
     parse_config,
 )
-from monitor.config_baseline import BaselineConfig
-from monitor.config_oncall import IncidentsConfig, QuietHoursConfig, RouteConfig
-from monitor.config_retraining import RetrainingConfig
+from monitor.config.baseline import BaselineConfig
+from monitor.config.oncall import IncidentsConfig, QuietHoursConfig, RouteConfig
+from monitor.config.retraining import RetrainingConfig
 from tests.sources import ROOT
 
 DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -159,8 +159,8 @@ def test_every_page_of_the_documentation_can_be_reached_from_its_index() -> None
 
 def test_the_reference_of_http_has_every_route(tmp_path: Path) -> None:
     from monitor.clock import SystemClock
-    from monitor.daemon import Service
-    from monitor.serve import build_app
+    from monitor.process.daemon import Service
+    from monitor.process.serve import build_app
 
     config = parse_config({"service": {"database": f"sqlite:///{tmp_path}/k.db"}}, source="test")
     service = Service(config, SystemClock())

@@ -27,9 +27,9 @@ from torch import nn
 from benchmarks.faults.model import Encoder, Model, _train
 from benchmarks.faults.tables import Rows, _strings
 from detectors.records import DAY_US, FloatArray, IntArray, Settings, Task
-from monitor.replay import replay
-from monitor.roles import Roles
-from monitor.tables import to_table
+from monitor.files.roles import Roles
+from monitor.files.tables import to_table
+from monitor.replaying.replay import replay
 
 STATES = ("PR", "NJ", "GA", "WA", "OH", "MI", "NC", "UT", "MS", "WV", "AK", "VT", "HI", "LA")
 COUNTRIES = ("GBR", "ESP", "IRL", "FRA", "DEU", "CN", "NLD", "USA", "ITA", "BEL", "BRA")

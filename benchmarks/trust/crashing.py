@@ -33,22 +33,22 @@ class Point:
 
 
 POINTS: dict[str, Point] = {
-    "events stored, not committed": Point("monitor.ingest", "append_events"),
-    "labels stored, not committed": Point("monitor.ingest", "append_labels"),
-    "committed, not answered": Point("monitor.ingest", "Ingest._count"),
-    "judged, not saved": Point("monitor.runner", "Runner._save", after=False),
-    "checkpoint written, not committed": Point("monitor.runner", "save_checkpoint"),
-    "message written, not committed": Point("monitor.runner", "post"),
-    "check saved": Point("monitor.runner", "Runner._save"),
-    "claimed, not sent": Point("monitor.delivery", "_send", after=False),
-    "sent, not marked": Point("monitor.delivery", "_send"),
-    "marked, not committed": Point("monitor.delivery", "mark_delivered"),
-    "delivered": Point("monitor.delivery", "_deliver"),
+    "events stored, not committed": Point("monitor.intake.ingest", "append_events"),
+    "labels stored, not committed": Point("monitor.intake.ingest", "append_labels"),
+    "committed, not answered": Point("monitor.intake.ingest", "Ingest._count"),
+    "judged, not saved": Point("monitor.watching.runner", "Runner._save", after=False),
+    "checkpoint written, not committed": Point("monitor.watching.runner", "save_checkpoint"),
+    "message written, not committed": Point("monitor.watching.runner", "post"),
+    "check saved": Point("monitor.watching.runner", "Runner._save"),
+    "claimed, not sent": Point("monitor.outgoing.delivery", "_send", after=False),
+    "sent, not marked": Point("monitor.outgoing.delivery", "_send"),
+    "marked, not committed": Point("monitor.outgoing.delivery", "mark_delivered"),
+    "delivered": Point("monitor.outgoing.delivery", "_deliver"),
 }
 ON_POSTGRES = {
-    "lease taken, not committed": Point("monitor.leases", "take_lease"),
-    "lease held": Point("monitor.daemon", "Service._check", after=False),
-    "lease not released": Point("monitor.daemon", "Service._check"),
+    "lease taken, not committed": Point("monitor.process.leases", "take_lease"),
+    "lease held": Point("monitor.process.daemon", "Service._check", after=False),
+    "lease not released": Point("monitor.process.daemon", "Service._check"),
 }
 
 
@@ -75,8 +75,8 @@ def arm(point: Point, times: int) -> None:
 
 def hurry() -> None:
     """Short leases and claims."""
-    daemon: Any = importlib.import_module("monitor.daemon")
-    delivery: Any = importlib.import_module("monitor.delivery")
+    daemon: Any = importlib.import_module("monitor.process.daemon")
+    delivery: Any = importlib.import_module("monitor.outgoing.delivery")
     daemon.Leases = partial(daemon.Leases, length=SHORT)
     delivery.deliver_due.__kwdefaults__["lease"] = SHORT
 

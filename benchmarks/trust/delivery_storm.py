@@ -35,11 +35,11 @@ from alerts.notifiers import Letter, Outgoing, Relayed, build
 from alerts.records import Message, MessageType, Outcome, Severity, message_id
 from alerts.schedule import Reply
 from detectors.records import Deployment, Tier
-from monitor.addresses import Network, parse_networks
-from monitor.delivery import Channel, Channels, deliver_due
 from monitor.durations import parse_duration
-from monitor.outbound import GuardedClient
-from monitor.sending import Sender
+from monitor.outgoing.addresses import Network, parse_networks
+from monitor.outgoing.delivery import Channel, Channels, deliver_due
+from monitor.outgoing.outbound import GuardedClient
+from monitor.outgoing.sending import Sender
 from storage.engine import Database, open_database
 from storage.migrations import upgrade
 from storage.outbox import dead_count, delivery_log, enqueue, next_due_at, replay_dead

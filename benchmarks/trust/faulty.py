@@ -17,8 +17,8 @@ from sqlalchemy.exc import OperationalError
 
 from alerts.notifiers import Letter, Outgoing, Relayed
 from alerts.schedule import Reply
-from monitor.addresses import Network
-from monitor.ingest import Ingest
+from monitor.intake.ingest import Ingest
+from monitor.outgoing.addresses import Network
 from storage.engine import Database
 
 

@@ -25,11 +25,11 @@ from alerts.notifiers import build
 from benchmarks.trust.delivery_storm import LOOPBACK, SECRET, messages, receiving
 from monitor.clock import SystemClock
 from monitor.config import parse_config
-from monitor.couriers import Couriers
-from monitor.delivery import Channel, Channels
 from monitor.metrics import Metrics
-from monitor.outbound import GuardedClient
-from monitor.sending import Sender
+from monitor.outgoing.couriers import Couriers
+from monitor.outgoing.delivery import Channel, Channels
+from monitor.outgoing.outbound import GuardedClient
+from monitor.outgoing.sending import Sender
 from storage.engine import open_database
 from storage.migrations import upgrade
 from storage.outbox import enqueue

@@ -41,8 +41,8 @@ from sqlalchemy import create_engine, make_url, select, text
 from benchmarks.trust.crashing import ON_POSTGRES, POINTS
 from benchmarks.trust.nursery import live, nursery
 from detectors.records import DAY_US, Deployment
-from monitor.references import add_reference_table
-from monitor.replay import replay
+from monitor.files.references import add_reference_table
+from monitor.replaying.replay import replay
 from storage.engine import open_database
 from storage.findings import list_findings
 from storage.inbox import read_model

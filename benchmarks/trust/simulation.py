@@ -48,18 +48,19 @@ from sqlalchemy.util import LRUCache
 from alerts.notifiers import build
 from benchmarks.trust.faulty import Crash, Faults, Harm, SteppedIngest, Wire
 from detectors.records import DAY_US, Deployment, Task, to_datetime
-from monitor import daemon, judgement, runner
 from monitor.api.decode_arrow import decode_arrow_events, decode_arrow_labels
 from monitor.api.limits import IngestLimits
-from monitor.batches import EventBatch, LabelBatch
 from monitor.config import Config, parse_config
-from monitor.daemon import Service
-from monitor.delivery import Channel, Channels, deliver_due
-from monitor.references import add_reference_table
-from monitor.replay import replay
+from monitor.files.references import add_reference_table
+from monitor.files.tables import Table, to_table
+from monitor.intake.batches import EventBatch, LabelBatch
+from monitor.outgoing.delivery import Channel, Channels, deliver_due
+from monitor.process import daemon
+from monitor.process.daemon import Service
+from monitor.replaying.replay import replay
 from monitor.sources.base import Portion
 from monitor.sources.pull import pull_once
-from monitor.tables import Table, to_table
+from monitor.watching import judgement, runner
 from storage.engine import Database
 from storage.findings import list_findings
 from storage.inbox import read_model

@@ -25,7 +25,7 @@ from typing import Any
 from sqlalchemy import create_engine, make_url, text
 
 from monitor.clock import SystemClock
-from monitor.leases import Held, Leases
+from monitor.process.leases import Held, Leases
 from storage.engine import Database, open_database
 from storage.leases import LostLeaseError, list_leases, release_lease
 from storage.migrations import upgrade

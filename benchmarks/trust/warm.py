@@ -5,9 +5,9 @@ from __future__ import annotations
 import structlog
 
 import monitor.cli.run
-import monitor.serve
+import monitor.process.serve
 from detectors.records import DAY_US, Settings
-from monitor.replay import replay
+from monitor.replaying.replay import replay
 from tests.end_to_end.histories import as_table, history
 
 __all__ = ["monitor"]

@@ -17,7 +17,7 @@ from monitor.api.forms import moment
 from monitor.api.look_up import unknown
 from monitor.api.problems import CONFLICT, PROBLEMS
 from monitor.api.query import find_incident
-from monitor.config_channels import pace_of
+from monitor.config.channels import pace_of
 from storage.channels import ChannelState, channel_states, enable_channel
 from storage.outbox import (
     Told,

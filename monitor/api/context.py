@@ -13,8 +13,8 @@ from alerts.settings import AlertSettings
 from detectors.records import Deployment
 from monitor.clock import Clock
 from monitor.config import Config
-from monitor.config_oncall import alerts_of
-from monitor.trial import Trial
+from monitor.config.oncall import alerts_of
+from monitor.outgoing.trial import Trial
 from storage.engine import Database
 
 

@@ -36,7 +36,7 @@ from monitor.api.json_rows import bound_columns
 from monitor.api.limits import IngestLimits, too_large
 from monitor.api.row_types import EVENT_FIELDS, LABEL_FIELDS
 from monitor.api.screen import Draft, LabelDraft, screen_events, screen_labels
-from monitor.batches import EventBatch, LabelBatch, Rejections, refusal
+from monitor.intake.batches import EventBatch, LabelBatch, Rejections, refusal
 
 _UTC = pa.timestamp("us", tz="UTC")
 _NO_ZONE = r"^(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?)$"

@@ -24,8 +24,8 @@ from monitor.api.row_types import (
     label_rows,
 )
 from monitor.api.screen import Draft, LabelDraft, screen_events, screen_labels
-from monitor.batches import EventBatch, LabelBatch, Rejections, refusal
 from monitor.errors import did_you_mean
+from monitor.intake.batches import EventBatch, LabelBatch, Rejections, refusal
 
 
 def decode_json_events(

@@ -28,10 +28,10 @@ from monitor.api.errors import RequestRefusedError, refusal_response
 from monitor.api.json_rows import model_of
 from monitor.api.learn_schema import learn_arrow_schema
 from monitor.api.limits import Body, InFlight, IngestLimits, inflate, overloaded, read_body
-from monitor.batches import EventBatch, LabelBatch, cut
 from monitor.clock import Clock
 from monitor.errors import did_you_mean, shortened
-from monitor.ingest import Ingest, OverloadedError, Receipt, StoppingError
+from monitor.intake.batches import EventBatch, LabelBatch, cut
+from monitor.intake.ingest import Ingest, OverloadedError, Receipt, StoppingError
 from storage.deployments import UnknownModelError
 from storage.tenancy import Tenant
 from storage.tokens import Scope

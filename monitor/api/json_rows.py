@@ -22,8 +22,8 @@ from detectors.records import IntArray
 from monitor.api.errors import RequestRefusedError
 from monitor.api.limits import IngestLimits
 from monitor.api.row_types import RowType
-from monitor.batches import Rejections, refusal
 from monitor.errors import did_you_mean
+from monitor.intake.batches import Rejections, refusal
 
 _LEAST_ROW_BYTES = len('{"id":"","ts":""}')
 _BOM = b"\xef\xbb\xbf"

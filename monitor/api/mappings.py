@@ -31,10 +31,10 @@ from monitor.api.mapping_shapes import (
     MappingShape,
 )
 from monitor.api.problems import CONFLICT, PROBLEMS
-from monitor.dispatch import post
 from monitor.errors import InputError, did_you_mean
-from monitor.mapping_files import check_entry, check_file, entry_json
-from monitor.mapping_profiles import known_names
+from monitor.mapping.files import check_entry, check_file, entry_json
+from monitor.mapping.profiles import known_names
+from monitor.oncall.dispatch import post
 from monitor.reports.forms import iso
 from storage.deployments import list_deployments
 from storage.mappings import (

@@ -21,7 +21,7 @@ from monitor.api.context import ApiContext
 from monitor.api.forms import request_json
 from monitor.api.look_up import unknown
 from monitor.api.problems import CONFLICT, PROBLEMS
-from monitor.dispatch import post
+from monitor.oncall.dispatch import post
 from storage.deployments import get_deployment
 from storage.retraining import (
     UnknownRequestError,

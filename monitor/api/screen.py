@@ -22,8 +22,8 @@ from detectors.records import (
     to_datetime,
 )
 from monitor.api.limits import MAX_ID_CHARACTERS, MAX_NAME_CHARACTERS, MAX_TEXT_CHARACTERS
-from monitor.batches import EventBatch, LabelBatch, Refused, Rejection, Rejections, refusal
 from monitor.ids import hash_texts
+from monitor.intake.batches import EventBatch, LabelBatch, Refused, Rejection, Rejections, refusal
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NUL = re.compile("\0")

@@ -17,9 +17,9 @@ from monitor.api.errors import RequestRefusedError
 from monitor.api.forms import silence_json
 from monitor.api.look_up import unknown
 from monitor.api.problems import PROBLEMS
-from monitor.desk import hush_waiting
 from monitor.durations import parse_duration
 from monitor.errors import UsageError
+from monitor.oncall.desk import hush_waiting
 from storage.incidents import UnknownIncidentError, get_incident, list_incidents
 from storage.silences import (
     UnknownSilenceError,

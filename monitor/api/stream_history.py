@@ -16,9 +16,9 @@ from detectors.streams import feature_streams, label_streams, statistics_of
 from detectors.summary import TickSummary
 from monitor.api.errors import RequestRefusedError
 from monitor.api.look_up import unknown
-from monitor.named import COLUMN_STATISTICS, SIGNALS
 from monitor.reports.forms import finite, iso
-from monitor.watch import BASE_TICK_US
+from monitor.watching.named import COLUMN_STATISTICS, SIGNALS
+from monitor.watching.watch import BASE_TICK_US
 from storage.references import Role, active_reference, load_profile
 from storage.summaries import Clock, read_summaries
 

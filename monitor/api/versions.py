@@ -8,11 +8,11 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
 from detectors.records import State
-from monitor.alignment import facts_json, task_of, version_facts
 from monitor.api.access import needs
 from monitor.api.context import ApiContext
 from monitor.api.look_up import find_model
 from monitor.api.problems import PROBLEMS
+from monitor.watching.alignment import facts_json, task_of, version_facts
 from storage.tokens import Scope
 
 

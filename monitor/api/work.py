@@ -20,7 +20,7 @@ from monitor.api.context import ApiContext
 from monitor.api.errors import RequestRefusedError
 from monitor.api.look_up import find_model, unknown
 from monitor.api.problems import CONFLICT, PROBLEMS
-from monitor.deeds import Do, carry_out
+from monitor.oncall.deeds import Do, carry_out
 from monitor.reports.forms import incident_json
 from storage.groups import members_of
 from storage.incidents import UnknownIncidentError, get_incident, list_incidents

@@ -18,9 +18,9 @@ def check_config(
 ) -> None:
     """Validate a configuration and say what it means. Touches nothing."""
     from monitor.config import load_config
-    from monitor.config_oncall import explain_route
-    from monitor.daemon import open_channels
-    from monitor.door import refuse_weak_token
+    from monitor.config.oncall import explain_route
+    from monitor.process.daemon import open_channels
+    from monitor.process.door import refuse_weak_token
     from storage.engine import parse_url
 
     config = load_config(config_path)
@@ -134,7 +134,7 @@ def restore(path: str, config_path: str | None) -> None:
 def status(config_path: str | None) -> None:
     """Say what the database holds and who works on it. Changes nothing."""
     from monitor.cli.database import opened_database
-    from monitor.database_status import status_lines
+    from monitor.process.database_status import status_lines
 
     with opened_database(config_path) as database:
         for line in status_lines(database):
@@ -151,8 +151,8 @@ def prune(older_than: str | None, config_path: str | None) -> None:
     from monitor.cli.database import opened_database
     from monitor.clock import SystemClock
     from monitor.config import load_config
-    from monitor.daemon import KEPT_HISTORY
     from monitor.durations import parse_duration
+    from monitor.process.daemon import KEPT_HISTORY
     from storage.migrations import upgrade
     from storage.retention import prune as prune_rows
 

@@ -153,8 +153,8 @@ def _store(
     from monitor.cli.database import opened_session
     from monitor.clock import SystemClock
     from monitor.errors import InputError, did_you_mean
+    from monitor.files.tables import embedding_column, read_arrow
     from monitor.ids import hash_texts
-    from monitor.tables import embedding_column, read_arrow
     from storage.deployments import register_model
     from storage.segments import Segment
     from storage.version_rows import VersionRowsError, add_version_rows
@@ -202,8 +202,8 @@ def _store(
 
 
 def _show(model: str, which: str, form: str, config_path: str | None) -> None:
-    from monitor.alignment import facts_json, task_of, version_facts
     from monitor.cli.database import opened_session
+    from monitor.watching.alignment import facts_json, task_of, version_facts
 
     with opened_session(config_path) as session:
         facts = version_facts(session, model, task_of(session, model))

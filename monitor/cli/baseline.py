@@ -108,7 +108,7 @@ def list_(model: str | None, config_path: str | None) -> None:
 @_CONFIG
 def show(baseline_id: int, config_path: str | None) -> None:
     """Show one baseline: its training window, learning curve and what the curves say."""
-    from monitor.baselines import curve_words
+    from monitor.baseline.baselines import curve_words
     from monitor.cli.database import opened_session
     from monitor.errors import InputError
     from storage.baselines import UnknownBaselineError, get_baseline

@@ -12,10 +12,10 @@ import click
 from detectors.records import Design, Settings
 from monitor.cli.options import role_options, settings_options
 from monitor.errors import UsageError
-from monitor.roles import Roles
+from monitor.files.roles import Roles
 
 if TYPE_CHECKING:
-    from monitor.comparison import Comparison
+    from monitor.files.comparison import Comparison
 
 DRIFTED, TOO_LITTLE = 3, 5
 
@@ -58,9 +58,9 @@ def check(
     from rich.console import Console
 
     from monitor.clock import SystemClock
-    from monitor.comparison import compare_tables
+    from monitor.files.comparison import compare_tables
+    from monitor.files.tables import read_table
     from monitor.reports.view import absent_words
-    from monitor.tables import read_table
 
     if settings.baseline.design is Design.TRAINED:
         msg = "--baseline trained learns as time goes on: use `kedge replay`, or the daemon"

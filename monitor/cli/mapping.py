@@ -103,7 +103,7 @@ def show(mapping_id: str, output: str, service: Service) -> None:
 @service_option
 def import_file(file: str, model: str | None, by: str, service: Service) -> None:
     """Propose the mappings of FILE (YAML or JSON): all of them, or none if one is wrong."""
-    from monitor.mapping_files import read_file
+    from monitor.mapping.files import read_file
 
     path = Path(file)
     try:

@@ -11,7 +11,7 @@ import click
 from detectors.records import BaselinePlan, Design, NamedDetector, Settings, Task
 from monitor.durations import parse_budget, parse_duration, parse_tick
 from monitor.errors import UsageError
-from monitor.roles import Roles, parse_slices
+from monitor.files.roles import Roles, parse_slices
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -15,7 +15,7 @@ from monitor.cli.options import role_options
 from monitor.cli.service import Service, raise_for_problem, service_option
 from monitor.cli.tables import print_json
 from monitor.errors import KedgeError
-from monitor.roles import Roles, check_names, infer_roles
+from monitor.files.roles import Roles, check_names, infer_roles
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -83,7 +83,7 @@ def send(
     Sending the same file again changes nothing. Exit code 1 if any row was refused.
     """
     from monitor.cli.wire import events_of
-    from monitor.tables import read_arrow
+    from monitor.files.tables import read_arrow
 
     arrow = read_arrow(file)
     domain = None
@@ -109,7 +109,7 @@ def label(
     Rows without a label are left out. Exit code 1 if any row was refused.
     """
     from monitor.cli.wire import labels_of
-    from monitor.tables import read_arrow
+    from monitor.files.tables import read_arrow
 
     arrow = read_arrow(file)
     labels = labels_of(arrow, _completed(arrow, roles, file), source=file)

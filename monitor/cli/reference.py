@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from monitor.cli.options import role_options
-from monitor.roles import Roles
+from monitor.files.roles import Roles
 
 if TYPE_CHECKING:
     from storage.references import Reference
@@ -53,8 +53,8 @@ def add(
     """Store FILE (Parquet, CSV, JSON lines) as the next version of a reference."""
     from monitor.clock import SystemClock
     from monitor.config import load_config
-    from monitor.references import add_reference_table
-    from monitor.tables import read_table
+    from monitor.files.references import add_reference_table
+    from monitor.files.tables import read_table
     from storage.engine import open_database
     from storage.migrations import upgrade
     from storage.references import Role

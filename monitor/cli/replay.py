@@ -12,7 +12,7 @@ import click
 from detectors.records import Settings
 from monitor.cli.options import role_options, settings_options
 from monitor.errors import UsageError
-from monitor.roles import ROLE_NAMES, Roles
+from monitor.files.roles import ROLE_NAMES, Roles
 
 
 @click.command()
@@ -55,12 +55,12 @@ def replay(
     """
     from rich.console import Console
 
-    from monitor.injected_replay import InjectedReplay, injected_json, injected_replay
-    from monitor.injection import parse_injection
-    from monitor.replay import Replay, to_json
-    from monitor.replay import replay as run_replay
+    from monitor.files.tables import read_table
+    from monitor.replaying.injected_replay import InjectedReplay, injected_json, injected_replay
+    from monitor.replaying.injection import parse_injection
+    from monitor.replaying.replay import Replay, to_json
+    from monitor.replaying.replay import replay as run_replay
     from monitor.reports.replay_text import print_replay
-    from monitor.tables import read_table
 
     errors = Console(stderr=True)
     injections = [parse_injection(text) for text in injected]

@@ -21,7 +21,7 @@ def run(config_path: str | None, port: int | None, role: str) -> None:
     SIGTERM drains and stops. SIGHUP reads the configuration again: it is checked first and
     swapped whole, or the old one stays.
     """
-    from monitor.process_role import ProcessRole
-    from monitor.serve import serve
+    from monitor.process.process_role import ProcessRole
+    from monitor.process.serve import serve
 
     serve(config_path, port=port, role=ProcessRole(role))

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from monitor.api.row_types import EVENT_FIELDS
 from monitor.errors import InputError, UsageError, shortened
-from monitor.roles import Roles
+from monitor.files.roles import Roles
 from monitor.sources.columns import wire_name
 
 _UTC = pa.timestamp("us", tz="UTC")

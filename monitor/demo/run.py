@@ -180,8 +180,8 @@ def _add_references(
     clock: Clock,
 ) -> None:
     """What `kedge reference add` does, for the source and every domain."""
-    from monitor.references import add_reference_table
-    from monitor.tables import to_table
+    from monitor.files.references import add_reference_table
+    from monitor.files.tables import to_table
     from storage.engine import open_database
     from storage.migrations import upgrade
     from storage.references import Role

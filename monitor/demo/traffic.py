@@ -13,7 +13,7 @@ from detectors.records import DAY_US, FloatArray, IntArray, Task, to_us
 from monitor.demo.faults import Fault
 from monitor.demo.flights import CATEGORICAL, NUMERIC, Flights
 from monitor.demo.networks import Network
-from monitor.roles import Roles
+from monitor.files.roles import Roles
 
 LABEL_DELAY = timedelta(days=2)
 _UTC = pa.timestamp("us", tz="UTC")

@@ -7,8 +7,8 @@ from rich.text import Text
 
 from detectors.records import Finding, Tier, to_datetime
 from monitor.durations import budget_words
-from monitor.injected_replay import InjectedReplay, Outcome
-from monitor.replay import DomainReplay
+from monitor.replaying.injected_replay import InjectedReplay, Outcome
+from monitor.replaying.replay import DomainReplay
 from monitor.reports.numbers import clean, count
 
 WIDTH = 60

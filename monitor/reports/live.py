@@ -31,21 +31,21 @@ from detectors.summary import transfer_sums
 from detectors.transfer.erosion import erosion_of
 from detectors.transfer.pooling import Pooled, pool_for_display
 from detectors.transfer.verdict import trajectory
-from monitor.alignment import facts_json
-from monitor.baselines import RecordedScorer, facts_of, signature_warnings
+from monitor.baseline.baselines import RecordedScorer, facts_of, signature_warnings
 from monitor.durations import duration_words
 from monitor.errors import InputError, did_you_mean, shortened
-from monitor.judgement import current_verdict, spends_budget
-from monitor.label_watch import past_gaps
 from monitor.reports.build import ReferenceLine, answer, overall_state, write_down
 from monitor.reports.forms import finding_json, plain
 from monitor.reports.transfer import gate_json, gate_of, transfer_details
 from monitor.reports.verification import verification_json
-from monitor.runner import Runner
-from monitor.stored_rows import ModelRows, StoredRows
-from monitor.translated_rows import in_source_terms
-from monitor.verdict_versions import revised_days, with_version
-from monitor.watch import mean_loss, onboarding_level
+from monitor.rows.stored import ModelRows, StoredRows
+from monitor.rows.translated import in_source_terms
+from monitor.watching.alignment import facts_json
+from monitor.watching.judgement import current_verdict, spends_budget
+from monitor.watching.label_watch import past_gaps
+from monitor.watching.runner import Runner
+from monitor.watching.verdict_versions import revised_days, with_version
+from monitor.watching.watch import mean_loss, onboarding_level
 from storage.baselines import baselines_of
 from storage.deployments import DeploymentState, get_deployment, list_deployments
 from storage.findings import list_findings

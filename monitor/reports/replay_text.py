@@ -11,7 +11,7 @@ from detectors.records import HOUR_US, Tier, TransferState, to_us
 from detectors.transfer.ladder import recovery_ladder
 from detectors.transfer.standing import facts_words
 from monitor.durations import budget_words
-from monitor.replay import DomainReplay, Replay, budget_json, headline_of, replay_gate
+from monitor.replaying.replay import DomainReplay, Replay, budget_json, headline_of, replay_gate
 
 STYLE = {
     TransferState.HELPS: "green",

@@ -11,8 +11,8 @@ from html import escape
 from alerts.records import Incident
 from detectors.records import DAY_US, Tier, to_datetime, to_us
 from monitor.durations import budget_words
-from monitor.injected_replay import InjectedReplay, Outcome
-from monitor.replay import DomainReplay, Replay, headline_of
+from monitor.replaying.injected_replay import InjectedReplay, Outcome
+from monitor.replaying.replay import DomainReplay, Replay, headline_of
 from monitor.reports.html import style_hash, style_text
 from monitor.reports.injected_text import delay_words
 from monitor.reports.numbers import clean, count

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 from monitor.errors import InputError, did_you_mean, shortened
-from monitor.roles import CONVENTIONAL
+from monitor.files.roles import CONVENTIONAL
 
 _WIRE_NAMES = {"timestamp": "ts"}
 

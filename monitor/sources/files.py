@@ -17,10 +17,10 @@ from typing import Any
 import pyarrow as pa
 
 from monitor.errors import InputError
-from monitor.roles import CONVENTIONAL
+from monitor.files.roles import CONVENTIONAL
+from monitor.files.tables import read_arrow
 from monitor.sources.base import Portion, SourceError
 from monitor.sources.columns import as_contract
-from monitor.tables import read_arrow
 
 PORTION_ROWS = 50_000
 _UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".swp", "~")

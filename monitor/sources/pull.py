@@ -14,7 +14,7 @@ from monitor.api.errors import RequestRefusedError
 from monitor.api.learn_schema import learn_arrow_schema
 from monitor.api.limits import IngestLimits
 from monitor.clock import Clock
-from monitor.ingest import Ingest, Receipt
+from monitor.intake.ingest import Ingest, Receipt
 from monitor.sources.base import Portion, Source, SourceError
 from storage.engine import Database
 from storage.sources import load_position, save_position

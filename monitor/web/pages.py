@@ -227,7 +227,7 @@ def request_page(context: ApiContext, request_id: str) -> HTMLResponse:
 def mapping_page(context: ApiContext, mapping_id: str) -> HTMLResponse:
     """A mapping with source and domain side by side; RequestRefusedError 404."""
     from monitor.api.mappings import find_mapping, mapping_json
-    from monitor.mapping_profiles import side_by_side
+    from monitor.mapping.profiles import side_by_side
 
     found = find_mapping(context, mapping_id)
     with context.database.read() as session:

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from detectors.records import DAY_US, HOUR_US, Categories, FloatArray, Window
-from monitor.roles import Roles
-from monitor.tables import Table, to_table
+from monitor.files.roles import Roles
+from monitor.files.tables import Table, to_table
 
 START_US = 1_750_000_000_000_000 // DAY_US * DAY_US
 

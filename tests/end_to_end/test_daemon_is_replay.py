@@ -14,11 +14,11 @@ from detectors.records import DAY_US, Deployment, Task, to_datetime, to_us
 from monitor.api.decode_arrow import decode_arrow_events, decode_arrow_labels
 from monitor.api.limits import IngestLimits
 from monitor.config import parse_config
-from monitor.daemon import Service
-from monitor.references import add_reference_table
-from monitor.replay import Replay, replay
-from monitor.stored_rows import CACHED_ROWS
-from monitor.tables import Table
+from monitor.files.references import add_reference_table
+from monitor.files.tables import Table
+from monitor.process.daemon import Service
+from monitor.replaying.replay import Replay, replay
+from monitor.rows.stored import CACHED_ROWS
 from storage.findings import list_findings
 from storage.incidents import list_incidents
 from storage.references import Role
@@ -137,8 +137,8 @@ def test_daemon_and_replay_find_the_same_alarms_and_incidents(
 
     Nor does it matter whether the rows between two checks fit in memory (`held_rows`).
     """
-    monkeypatch.setattr("monitor.stored_rows.CACHED_ROWS", held_rows)
-    monkeypatch.setattr("monitor.runner.CACHED_ROWS", held_rows)
+    monkeypatch.setattr("monitor.rows.stored.CACHED_ROWS", held_rows)
+    monkeypatch.setattr("monitor.watching.runner.CACHED_ROWS", held_rows)
     url: str = request.getfixturevalue(store)
     running = service(url)
     add_reference_table(

@@ -10,13 +10,13 @@ import pyarrow as pa
 
 from alerts.records import RequestStatus, RetrainingRequest
 from detectors.records import DAY_US, Deployment, Tier, to_datetime
-from monitor.references import add_reference_table
-from monitor.replay import replay_domain
+from monitor.files.references import add_reference_table
+from monitor.replaying.replay import replay_domain
 from storage.findings import list_findings
 from storage.references import Role, list_references
 from storage.retraining import change_status, list_requests
 from tests.end_to_end.test_daemon_is_replay import MODEL, FixedClock, push, service
-from tests.monitor.test_aftermath import DAYS, SERVED_DAY, SERVED_US, SHOP, as_served
+from tests.monitor.watching.test_aftermath import DAYS, SERVED_DAY, SERVED_US, SHOP, as_served
 from tests.simulate import START_US, history, table
 
 

@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 from detectors.records import ColumnSpec, Deployment, Kind, Schema, Task, Window
 from monitor.api.ingest import ingest_router
 from monitor.api.limits import IngestLimits
-from monitor.ingest import Ingest, ModelIngest
+from monitor.intake.ingest import Ingest, ModelIngest
 from storage.deployments import register_model
 from storage.engine import Database, open_database
 from storage.inbox import read_window

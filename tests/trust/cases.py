@@ -27,9 +27,9 @@ from monitor.api.errors import RequestRefusedError
 from monitor.api.json_rows import model_of
 from monitor.api.learn_schema import learn_arrow_schema
 from monitor.api.limits import Body, IngestLimits, inflate
-from monitor.batches import EventBatch, LabelBatch
 from monitor.config import parse_config
 from monitor.errors import InputError
+from monitor.intake.batches import EventBatch, LabelBatch
 
 LIMITS = IngestLimits(compressed_bytes=1 << 20, inflated_bytes=1 << 20, rows=500, columns=60)
 NOW_US = 1_768_003_200_000_000  # 2026-01-10

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from detectors.records import DAY_US, Deployment
-from monitor.daemon import Service
+from monitor.process.daemon import Service
 from storage.backup import BackupError, backup, restore
 from storage.engine import open_database
 from storage.incidents import list_incidents

@@ -14,9 +14,9 @@ from sqlalchemy import text
 from starlette.testclient import TestClient
 
 from detectors.records import to_datetime
-from monitor.daemon import Service
-from monitor.process_role import ProcessRole
-from monitor.serve import build_app
+from monitor.process.daemon import Service
+from monitor.process.process_role import ProcessRole
+from monitor.process.serve import build_app
 from storage import engine
 from storage.engine import open_database
 from storage.inbox import read_model

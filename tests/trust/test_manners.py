@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from monitor.daemon import Service
+from monitor.process.daemon import Service
 from tests.end_to_end.test_daemon_is_replay import MODEL
 from tests.sources import ROOT
 from tests.trust.test_two_daemons import daemon

@@ -20,8 +20,8 @@ from alerts.records import Message, MessageType, Severity, message_id
 from detectors.records import Deployment, Tier
 from monitor.cli import main
 from monitor.config import load_config
-from monitor.daemon import Service
-from monitor.serve import build_app
+from monitor.process.daemon import Service
+from monitor.process.serve import build_app
 from monitor.telemetry import configure_logging, scrubbed
 from storage.engine import DatabaseUrlError, open_database, parse_url
 from storage.outbox import enqueue

@@ -13,7 +13,7 @@ from sqlalchemy import update
 from alerts.records import Delivery
 from benchmarks.trust.nth_call import DEEDS, try_deed
 from benchmarks.trust.simulation import Simulation, simulation
-from monitor import delivery
+from monitor.outgoing import delivery
 from storage.engine import Database
 from storage.tables import DeliveryRow
 

@@ -17,9 +17,9 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 import pytest
 
 from alerts.notifiers import Outgoing
-from monitor.addresses import parse_networks, why_refused
 from monitor.clock import SystemClock
-from monitor.outbound import GuardedClient
+from monitor.outgoing.addresses import parse_networks, why_refused
+from monitor.outgoing.outbound import GuardedClient
 
 PLAIN_CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 INSIDE = [

@@ -14,11 +14,11 @@ from sqlalchemy import select, text
 
 from detectors.records import DAY_US, Deployment
 from monitor.config import parse_config
-from monitor.daemon import Service
 from monitor.errors import InputError
-from monitor.process_role import ProcessRole
-from monitor.references import add_reference_table
-from monitor.replay import replay
+from monitor.files.references import add_reference_table
+from monitor.process.daemon import Service
+from monitor.process.process_role import ProcessRole
+from monitor.replaying.replay import replay
 from storage.engine import open_database
 from storage.findings import list_findings
 from storage.leases import list_leases, take_lease

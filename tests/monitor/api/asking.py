@@ -50,7 +50,7 @@ from monitor.api.app import create_app
 from monitor.api.context import ApiContext
 from monitor.api.ingest import ingest_router
 from monitor.config import Config, parse_config
-from monitor.ingest import Ingest, ModelIngest
+from monitor.intake.ingest import Ingest, ModelIngest
 from monitor.metrics import Metrics
 from storage.deployments import Arrival, note_arrivals, set_evaluated
 from storage.engine import Database

@@ -15,9 +15,9 @@ import pytest
 
 from detectors.records import ColumnSpec, Kind, Schema, Task, Window
 from monitor.api.limits import IngestLimits
-from monitor.batches import EventBatch, no_hashes
-from monitor.ingest import ModelIngest
-from monitor.sampling import Sampling
+from monitor.intake.batches import EventBatch, no_hashes
+from monitor.intake.ingest import ModelIngest
+from monitor.intake.sampling import Sampling
 from storage.deployments import list_deployments
 from storage.rejections import list_rejections
 from tests.monitor.serving import NOW, SCHEMA, Service, event, serving

@@ -18,7 +18,7 @@ from monitor.api.errors import RequestRefusedError
 from monitor.api.json_rows import decode_body, model_of
 from monitor.api.limits import IngestLimits
 from monitor.api.row_types import event_rows
-from monitor.batches import EventBatch, Rejections
+from monitor.intake.batches import EventBatch, Rejections
 from tests.monitor.serving import NOW, SCHEMA, event
 
 LIMITS = IngestLimits()

@@ -14,7 +14,7 @@ from alerts.history import add_message as add_to_history
 from alerts.records import Incident, IncidentKind, Message, MessageType
 from alerts.settings import AlertSettings
 from detectors.records import Deployment, Mode
-from monitor.dispatch import post
+from monitor.oncall.dispatch import post
 from storage.outbox import waiting_count
 from tests.monitor.api.asking import (
     HOSTILE,

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from detectors.diagnosis import DiagnosisContext, diagnose
 from detectors.records import Mode, Task
-from monitor.alignment import VersionFacts, version_facts
 from monitor.cli import cli
+from monitor.watching.alignment import VersionFacts, version_facts
 from storage.engine import open_database
 from tests.detectors.findings.synthetic import BINARY, world
 

@@ -37,7 +37,7 @@ def test_a_database_of_a_newer_kedge_is_one_line(
     command: list[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("monitor.serve.configure_logging", lambda _: None)
+    monkeypatch.setattr("monitor.process.serve.configure_logging", lambda _: None)
     typed(["db", "upgrade"], capsys, monkeypatch)
     with sqlite3.connect(tmp_path / "kedge.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")

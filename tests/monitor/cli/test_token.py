@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from monitor.config import parse_config
-from monitor.door import anonymous_words, refuse_open_door, refuse_weak_token
 from monitor.errors import NotAllowedError
+from monitor.process.door import anonymous_words, refuse_open_door, refuse_weak_token
 from tests.monitor.cli.test_mistakes import typed
 
 

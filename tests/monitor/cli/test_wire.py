@@ -9,7 +9,7 @@ import pytest
 
 from monitor.cli.wire import bodies, events_of, labels_of
 from monitor.errors import InputError, UsageError
-from monitor.roles import Roles
+from monitor.files.roles import Roles
 
 INSTANT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 EPOCH_S = 1767323045

@@ -1,0 +1,1 @@
+"""What the transferred model is held against: its losses, its scorers, the one trained here."""

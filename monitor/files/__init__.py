@@ -1,0 +1,1 @@
+"""Tables in files: which column plays which part, reference windows, two tables compared."""

@@ -1,0 +1,1 @@
+"""Mappings between source and domain: written by people, looked at, kept to by rows."""

@@ -1,0 +1,1 @@
+"""Everything that leaves: couriers, the guarded clients, the table of refused addresses."""

@@ -1,0 +1,1 @@
+"""What lives as long as the process: the daemon, its jobs, leases, the service manager."""

@@ -1,0 +1,1 @@
+"""History run as if live, with changes put in on purpose."""

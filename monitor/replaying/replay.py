@@ -1,0 +1,529 @@
+"""History run through the pipeline as if live: what `kedge replay` does.
+
+The same `evaluate` and `judge` as the daemon, rows from memory, nothing sent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from alerts.mappings import MappingVersion
+from alerts.records import Incident, RequestStatus, RetrainingRequest
+from alerts.settings import AlertSettings
+from detectors.records import (
+    DAY_US,
+    HOUR_US,
+    Deployment,
+    Finding,
+    Mode,
+    Schema,
+    Settings,
+    Tier,
+    TransferVerdict,
+    Window,
+    concat_windows,
+    to_datetime,
+    to_us,
+)
+from detectors.summary import transfer_sums
+from detectors.transfer.erosion import Erosion, erosion_of
+from detectors.transfer.gate import Gate, onboarding_gate
+from detectors.transfer.pooling import pool_for_display
+from detectors.transfer.standing import BaselineFacts, standing_of
+from monitor.baseline.baselines import planned_schema
+from monitor.baseline.scorers import open_scorer
+from monitor.durations import duration_words
+from monitor.errors import InputError
+from monitor.files.tables import Table, split_domains
+from monitor.replaying.injecting import Placed, inject
+from monitor.replaying.injection import Injection
+from monitor.reports.forms import finding_json, finite, iso, verdict_json
+from monitor.reports.transfer import gate_json, transfer_details
+from monitor.rows.held import FileRows
+from monitor.watching.aftermath import Rebase
+from monitor.watching.judgement import CERTAIN, Ledger, judge, spends_budget, standing_verdict
+from monitor.watching.lending import Lender, Lending
+from monitor.watching.named import run_lengths
+from monitor.watching.pipeline import Lend, evaluate, open_progress
+from monitor.watching.progress import Progress
+from monitor.watching.watch import Watch, onboarding_level, open_watch
+
+SCHEMA_NAME = "kedge.replay/1"
+FEWEST_REFERENCE_ROWS = 20
+_SINCE = re.compile(r" since \d{1,2} [A-Z][a-z]{2} \d\d:\d\d")
+OnTick = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DomainReplay:
+    """How one domain fared."""
+
+    deployment: Deployment
+    watch: Watch
+    progress: Progress
+    rows: FileRows
+    findings: tuple[Finding, ...]
+    incidents: tuple[Incident, ...]
+    requests: tuple[RetrainingRequest, ...]
+    verdict: TransferVerdict
+    ticks: int
+    since_us: int
+    until_us: int
+    mappings: tuple[MappingVersion, ...] = ()
+
+    @property
+    def days(self) -> float:
+        return max((self.until_us - self.since_us) / DAY_US, 1 / 24)
+
+    @property
+    def page_incidents(self) -> list[Incident]:
+        """Incidents that paged on budgeted evidence: what the budget is spent on."""
+        return [incident for incident in self.incidents if spends_budget(incident)]
+
+    @property
+    def leading_incident(self) -> Incident | None:
+        """The incident that says most about the domain now: paging, open, latest."""
+        ranked = sorted(
+            self.incidents,
+            key=lambda i: (i.tier is Tier.PAGE, i.is_open, i.updated_at),
+        )
+        return ranked[-1] if ranked else None
+
+    @property
+    def facts(self) -> BaselineFacts | None:
+        """What the domain was held against, where it is on record."""
+        return None if self.progress.scorer is None else self.progress.scorer.facts
+
+    @property
+    def erosion(self) -> Erosion | None:
+        """What is left of the benefit; ticks of rows have no 28 days."""
+        if self.watch.settings.tick_rows is not None or not self.watch.schema.has_baseline:
+            return None
+        sums = transfer_sums(self.progress.cohort_days, label_rate=self.watch.profile.label_rate)
+        return erosion_of(sums, onboarding=onboarding_level(self.watch))
+
+    @property
+    def guaranteed(self) -> bool:
+        return not self.why_not
+
+    @property
+    def why_not(self) -> str:
+        """Why the budget is not promised, "" if it is."""
+        banks = [self.progress.feature.bank]
+        if self.watch.label_specs:
+            banks.append(self.progress.label.bank)
+        reasons = [bank.why_not for bank in banks if not bank.guaranteed]
+        return reasons[0] if reasons else ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Replay:
+    """A whole log: one entry a domain, notes on how files were read, and what was put in."""
+
+    model: str
+    settings: Settings
+    domains: tuple[DomainReplay, ...]
+    notes: tuple[str, ...]
+    placed: tuple[Placed, ...] = ()
+
+
+def replay(
+    reference: Table,
+    log: Table,
+    settings: Settings,
+    *,
+    model: str = "model",
+    on_tick: OnTick | None = None,
+    injections: Sequence[Injection] = (),
+) -> Replay:
+    """Run every domain of a log past its reference.
+
+    `on_tick(domain, done_us, total_us)` is called as event time moves on. `injections` are put
+    into the log first.
+
+    Raises:
+        InputError: if the log has no time axis and the tick is not a row count, or an injection
+            does not fit it.
+    """
+    notes: list[str] = []
+    if settings.tick_rows is None and log.window.ts_us is None:
+        msg = (
+            f"{log.path}: replay needs event times; name them with --timestamp COLUMN, "
+            "or take rows in file order with --tick 50rows"
+        )
+        raise InputError(msg)
+    schema = planned_schema(_schema(reference, log), settings.baseline)
+    past, live = _timed(reference, notes), _timed(log, notes)
+    live, placed = inject(live, past, schema, injections)
+    references, parts = dict(split_domains(past)), dict(split_domains(live))
+    _note_nameless(live, notes)
+    notes += [f"{name}: in the reference only" for name in references if name not in parts]
+    if past.domain is None and live.domain is not None:
+        notes.pop()
+        notes.append("the reference has no domain column: every domain is held against all of it")
+        references = dict.fromkeys(parts, references["default"])
+    lending = Lending(model, schema, settings, lambda name: references[str(name)])
+    known = [] if past.domain is None else _lenders(references)
+    domains = []
+    for name, rows in parts.items():
+        own = references.get(name)
+        if own is not None and own.rows < FEWEST_REFERENCE_ROWS:
+            notes.append(
+                f"{name}: {own.rows} reference rows are too few; it starts as a new domain"
+            )
+            own = None
+        elif own is None:
+            notes.append(f"{name}: no reference rows; it starts as a new domain")
+        if own is not None and settings.tick_rows is None:
+            rows = _after(own, rows, name, notes)
+            if not rows.rows:
+                continue
+        domains.append(
+            replay_domain(
+                Deployment(model, name),
+                schema,
+                settings,
+                reference=own,
+                pooled=past,
+                rows=rows,
+                on_tick=on_tick,
+                lend=lending.to(name, _earliest_us(rows), known),
+            )
+        )
+    if not domains:
+        msg = f"{log.path}: no rows left to replay; {'; '.join(notes)}"
+        raise InputError(msg)
+    return Replay(model, settings, tuple(domains), tuple(notes), placed)
+
+
+def _lenders(references: Mapping[str, Window]) -> list[Lender]:
+    """The references that other domains may learn from."""
+    return [
+        Lender(name, name, int(rows.ts_us.min()), int(rows.ts_us.max()))
+        for name, rows in references.items()
+        if rows.ts_us is not None and rows.rows >= FEWEST_REFERENCE_ROWS
+    ]
+
+
+def _earliest_us(rows: Window) -> int:
+    return 0 if rows.ts_us is None else int(rows.ts_us.min())
+
+
+def _timed(table: Table, notes: list[str]) -> Window:
+    """A table's rows without those whose event time is null."""
+    window = table.window
+    if window.ts_us is None:
+        return window
+    known = window.ts_us < np.iinfo(np.int64).max
+    if known.all():
+        return window
+    notes.append(f"{table.path}: {int((~known).sum()):,} rows without an event time are left out")
+    return window.take(known)
+
+
+def _note_nameless(live: Window, notes: list[str]) -> None:
+    if live.domain is not None and (nameless := int((live.domain.codes < 0).sum())):
+        notes.append(f"{nameless:,} rows of the log name no domain and are left out")
+
+
+def _after(reference: Window, rows: Window, name: str, notes: list[str]) -> Window:
+    """The log rows that come after the reference: the others would be judged by themselves.
+
+    A log of which most rows are not later was split from its reference by rows, not by time: it
+    is judged whole.
+    """
+    if reference.ts_us is None or rows.ts_us is None:
+        return rows
+    later = rows.ts_us > reference.ts_us.max()
+    if later.all():
+        return rows
+    if later.mean() < 0.5:
+        notes.append(f"{name}: the log runs beside its reference in time, not after it")
+        return rows
+    notes.append(
+        f"{name}: {int((~later).sum()):,} of {rows.rows:,} log rows are not later than the "
+        "reference and are left out"
+    )
+    return rows.take(later)
+
+
+def replay_domain(
+    deployment: Deployment,
+    schema: Schema,
+    settings: Settings,
+    *,
+    reference: Window | None,
+    pooled: Window,
+    rows: Window,
+    on_tick: OnTick | None = None,
+    served: Mapping[int, str] | None = None,
+    lend: Lend | None = None,
+) -> DomainReplay:
+    """One domain from its first row to the end of its log.
+
+    `served` are the deeds of the past: at an event time, the version that completed whatever
+    retraining was asked for by then. `lend`: what older domains know of one that starts young.
+    """
+    if settings.tick_rows is not None:
+        reference, rows = _rows_as_time(reference, rows, settings.tick_rows)
+        settings = replace(settings, tick_us=HOUR_US, label_delay_us=0)
+    assert rows.ts_us is not None
+    rows = rows.take(np.argsort(rows.ts_us, kind="stable"))
+    assert rows.ts_us is not None
+    since_us, until_us = int(rows.ts_us[0]), int(rows.ts_us[-1]) + 1
+    if settings.review_us is None:
+        settings = replace(settings, review_us=max(until_us - since_us, DAY_US))
+    watch = open_watch(
+        deployment,
+        schema,
+        settings,
+        reference=pooled if reference is None else reference,
+        own_reference=reference is not None,
+    )
+    progress = open_progress(watch, reference, lend)
+    progress.scorer = open_scorer(watch, reference)
+    source, ledger = FileRows(rows), Ledger()
+    findings: list[Finding] = []
+    ticks = 0
+    rebase: Rebase | None = None
+    while True:
+        for evaluation in evaluate(watch, progress, source, watermark_us=until_us, flush=True):
+            _complete(ledger, served or {}, evaluation.instant_us)
+            step = judge(watch, progress, evaluation, source, ledger, alerts=AlertSettings())
+            findings += step.findings
+            ticks += sum(name == "feature" for name, _ in evaluation.summaries)
+            if on_tick is not None:
+                on_tick(deployment.domain, evaluation.instant_us - since_us, until_us - since_us)
+            rebase = step.rebase
+            if rebase is not None:
+                now_us = evaluation.instant_us
+                ledger.requests[rebase.request.id] = replace(
+                    rebase.request, rebased_at=to_datetime(now_us)
+                )
+                break
+        if rebase is None:
+            break
+        watch, progress = _rebased(watch, source, rebase, now_us)
+        rebase = None
+    return DomainReplay(
+        deployment=deployment,
+        watch=watch,
+        progress=progress,
+        rows=source,
+        findings=tuple(findings),
+        incidents=tuple(ledger.incidents.values()),
+        requests=tuple(ledger.requests.values()),
+        verdict=standing_verdict(watch, progress, ended=True),
+        ticks=ticks,
+        since_us=since_us,
+        until_us=until_us,
+        mappings=tuple(ledger.mappings.values()),
+    )
+
+
+def _complete(ledger: Ledger, served: Mapping[int, str], now_us: int) -> None:
+    """What somebody did by now: open requests asked for before are completed."""
+    for at_us, version in served.items():
+        for request in list(ledger.requests.values()):
+            if request.is_open and to_us(request.requested_at) <= at_us <= now_us:
+                ledger.requests[request.id] = replace(
+                    request,
+                    status=RequestStatus.COMPLETED,
+                    version=version,
+                    served_since=to_datetime(at_us),
+                )
+
+
+def _rebased(watch: Watch, rows: FileRows, rebase: Rebase, now_us: int) -> tuple[Watch, Progress]:
+    """The watch on rows of the new version, at the same instant; nothing is said of the past."""
+    parts = list(rows.rows(rebase.since_us, rebase.until_us, labels_by_us=now_us))
+    reference = concat_windows(parts)
+    watch = open_watch(
+        watch.deployment,
+        watch.schema,
+        watch.settings,
+        reference=reference,
+        own_reference=True,
+        live_since_us=rebase.until_us,
+    )
+    progress = open_progress(watch, reference)
+    progress.scorer = open_scorer(watch, reference)
+    for _ in evaluate(watch, progress, rows, watermark_us=now_us):
+        pass
+    return watch, progress
+
+
+def _schema(reference: Table, log: Table) -> Schema:
+    """The reference's columns, with what the log adds of outcomes."""
+    return replace(
+        reference.schema,
+        has_score=log.window.score is not None,
+        has_baseline=log.window.baseline_score is not None and log.window.score is not None,
+        has_label=log.window.label is not None,
+    )
+
+
+def _rows_as_time(
+    reference: Window | None, rows: Window, tick_rows: int
+) -> tuple[Window | None, Window]:
+    """Give rows in file order one pseudo hour a tick; the log follows the reference."""
+
+    def timed(window: Window, first_tick: int) -> Window:
+        tick = first_tick + np.arange(window.rows, dtype=np.int64) // tick_rows
+        return replace(window, ts_us=tick * HOUR_US, label_ts_us=None)
+
+    if reference is None:
+        return None, timed(rows, 0)
+    ticks = -(-reference.rows // tick_rows)
+    return timed(reference, 0), timed(rows, ticks)
+
+
+def to_json(result: Replay) -> dict[str, Any]:
+    """The `kedge.replay/1` object."""
+    by_rows = result.settings.tick_rows
+
+    def when(instant: datetime) -> str | None:
+        return None if by_rows else iso(instant)
+
+    def row(instant: datetime, domain: DomainReplay) -> int:
+        return (to_us(instant) - domain.since_us) // HOUR_US * (by_rows or 0)
+
+    alarms, incidents = [], []
+    for domain in result.domains:
+        for finding in domain.findings:
+            alarm = {"domain": domain.deployment.domain, **finding_json(finding)}
+            if by_rows:
+                alarm["ts"] = alarm["onset"] = None
+                alarm["row"] = row(finding.ts, domain)
+            alarms.append(alarm)
+        incidents += [
+            {
+                "domain": domain.deployment.domain,
+                "opened_at": when(incident.opened_at),
+                "closed_at": None if incident.closed_at is None else when(incident.closed_at),
+                "mode": incident.mode.value,
+                "action": incident.action.kind,
+                "alarms": incident.alarms,
+                "tier": incident.tier.value,
+                "severity": incident.severity.value,
+                "headline": headline_of(incident, domain),
+                "evidence": list(incident.evidence),
+                **({"row": row(incident.opened_at, domain)} if by_rows else {}),
+            }
+            for incident in sorted(domain.incidents, key=lambda i: i.opened_at)
+        ]
+    alarms.sort(key=lambda a: (a["ts"] or "", a.get("row") or 0, a["domain"], a["stream"]))
+    return {
+        "schema": SCHEMA_NAME,
+        "ticks": max((domain.ticks for domain in result.domains), default=0),
+        "alarms": alarms,
+        "incidents": incidents,
+        "transfer": {d.deployment.domain: transfer_json(d, result) for d in result.domains},
+        "gate": {d.deployment.domain: gate_json(replay_gate(d)) for d in result.domains},
+        "diagnosis": {d.deployment.domain: _diagnosis_json(d) for d in result.domains},
+        "budget": {d.deployment.domain: budget_json(d, result.settings) for d in result.domains},
+        "retraining": [
+            {
+                "domain": domain.deployment.domain,
+                "action": request.action.kind,
+                "scope": request.action.scope,
+                "requested_at": when(request.requested_at),
+                "falsified_by": request.action.falsified_by,
+            }
+            for domain in result.domains
+            for request in domain.requests
+        ],
+        "notes": list(result.notes),
+    }
+
+
+def transfer_json(domain: DomainReplay, result: Replay) -> dict[str, Any]:
+    """A domain's verdict with what a report says beside it."""
+    details, _ = transfer_details(
+        domain.verdict,
+        domain.rows.window,
+        task=domain.watch.schema.task,
+        settings=domain.watch.settings,
+        facts=domain.facts,
+        now_us=domain.until_us,
+        erosion=domain.erosion,
+        pooled=pool_for_display({d.deployment.domain: d.verdict for d in result.domains}).get(
+            domain.deployment.domain
+        ),
+    )
+    return {**verdict_json(domain.verdict), **details}
+
+
+def replay_gate(domain: DomainReplay) -> Gate:
+    """Whether the model should have been let serve, by the end of the log."""
+    standing = standing_of(
+        domain.facts, domain.verdict, domain.watch.settings.baseline, domain.until_us
+    )
+    certain = [
+        sentence
+        for incident in domain.incidents
+        if incident.is_open and any(stream.startswith(CERTAIN) for stream in incident.streams)
+        for sentence in incident.evidence[:1]
+    ]
+    return onboarding_gate(domain.verdict, standing, faults=certain)
+
+
+def headline_of(incident: Incident, domain: DomainReplay) -> str:
+    """An incident's headline; ticks of rows have no instant since when it lasts."""
+    if domain.watch.settings.tick_rows is None:
+        return incident.headline
+    return _SINCE.sub("", incident.headline, count=1)
+
+
+def tick_words(tick_us: int, settings: Settings) -> str:
+    """A tick length as people write it: 1 d, 6 h, 50 rows."""
+    return f"{settings.tick_rows} rows" if settings.tick_rows else duration_words(tick_us)
+
+
+def _diagnosis_json(domain: DomainReplay) -> dict[str, Any]:
+    incident = domain.leading_incident
+    if incident is None:
+        return {
+            "mode": Mode.NONE.value,
+            "confidence": None,
+            "runner_up": None,
+            "action": {"kind": "none", "scope": "none", "cadence": "none", "falsified_by": ""},
+        }
+    action = incident.action
+    return {
+        "mode": incident.mode.value,
+        "confidence": finite(incident.confidence),
+        "runner_up": None if incident.runner_up is None else incident.runner_up.value,
+        "action": {
+            "kind": action.kind,
+            "scope": action.scope,
+            "cadence": action.cadence,
+            "falsified_by": action.falsified_by,
+        },
+    }
+
+
+def budget_json(domain: DomainReplay, settings: Settings) -> dict[str, Any]:
+    """What was allowed, what was spent, and whether the promise holds."""
+    period_us = round(settings.budget.period_hours * HOUR_US)
+    spent = len(domain.page_incidents)
+    periods = (domain.until_us - domain.since_us) / period_us
+    by_rows = settings.tick_rows is not None
+    return {
+        "allowed": settings.budget.pages,
+        "period": duration_words(period_us),
+        "spent": spent,
+        "realised": None if by_rows else round(spent / max(periods, 1e-9), 4),
+        "guaranteed": domain.guaranteed,
+        "why_not": domain.why_not or None,
+        "maturity": domain.progress.feature.bank.maturity.value,
+        "tick": tick_words(domain.progress.feature.tick_us, settings),
+        "label_tick": tick_words(domain.progress.label.tick_us, settings),
+        "detectors": run_lengths(domain.progress.named),
+    }

@@ -1,0 +1,1 @@
+"""Rows as the pipeline reads them, wherever they are kept."""

@@ -1,0 +1,627 @@
+"""Checks of one model: load what is stored, let time move on, save it all in one transaction.
+
+Between loading and saving nothing is locked, so ingest goes on; saving fails loudly if another
+process (checkpoint epoch) or a person (incident) was faster, and the work is done again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice, pairwise
+from typing import Any
+
+import structlog
+from sqlalchemy.orm import Session
+
+from alerts.mappings import MappingStatus, in_force
+from alerts.records import Incident, IncidentKind
+from alerts.routing import RoutingTable
+from alerts.settings import AlertSettings
+from detectors.profile import Profile
+from detectors.records import (
+    DAY_US,
+    HOUR_US,
+    AppliedMapping,
+    Deployment,
+    Design,
+    Finding,
+    Schema,
+    Settings,
+    Tier,
+    Window,
+    concat_windows,
+    to_datetime,
+)
+from detectors.summary import TickSummary
+from monitor.baseline.baselines import Scorer, facts_of, planned_schema
+from monitor.baseline.scorers import mark_saved, open_scorer, save_scorer
+from monitor.clock import Clock
+from monitor.oncall.dispatch import post
+from monitor.reports.forms import verdict_json
+from monitor.rows.base import RowSource
+from monitor.rows.stored import CACHED_ROWS, ModelRows, StoredRows
+from monitor.rows.translated import in_source_terms
+from monitor.watching.aftermath import Rebase
+from monitor.watching.alignment import version_facts
+from monitor.watching.judgement import Ledger, Step, current_verdict, judge, standing_verdict
+from monitor.watching.lending import Lender, Lending
+from monitor.watching.named import run_lengths
+from monitor.watching.pipeline import (
+    ClockName,
+    Evaluation,
+    Lend,
+    add_cohort,
+    evaluate,
+    open_progress,
+)
+from monitor.watching.progress import Progress
+from monitor.watching.verdict_versions import late_labels, next_versions, revised_days
+from monitor.watching.watch import Watch, open_watch
+from storage.baselines import baselines_of, load_state
+from storage.checkpoints import load_checkpoint, save_checkpoint
+from storage.deployments import (
+    DeploymentState,
+    latest_event_us,
+    list_deployments,
+    set_evaluated,
+)
+from storage.engine import Database
+from storage.findings import save_findings
+from storage.incidents import (
+    UnknownIncidentError,
+    get_incident,
+    list_incidents,
+    open_incidents,
+    save_incidents,
+)
+from storage.mappings import MappingExistsError, add_versions, list_mappings, mappings_of
+from storage.references import (
+    Reference,
+    ReferenceStatus,
+    Role,
+    active_reference,
+    add_reference,
+    list_references,
+    load_profile,
+    load_reference_rows,
+    save_profile,
+)
+from storage.retraining import add_request, list_requests, save_judged
+from storage.summaries import Clock as SummaryClock
+from storage.summaries import StoredSummary, read_summaries, save_summaries
+
+log = structlog.get_logger()
+
+INSTANTS_A_SAVE = 400
+LEARNING_US = 2 * DAY_US
+
+
+class ChangedMeanwhileError(RuntimeError):
+    """A person changed an incident while a check that changes it was running."""
+
+
+@dataclass(slots=True, eq=False)
+class _Loaded:
+    """A deployment held in memory between checks, valid at `epoch`."""
+
+    watch: Watch
+    progress: Progress
+    epoch: int
+    versions: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class Runner:
+    """Checks every deployment of a model. One per process; not shared between threads.
+
+    `guard` is called at the start of each transaction that saves what a check found, and may
+    raise to undo it. `stopped` ends a check after what it is saving now; the next goes on there.
+    `moved` is called for every instant that is evaluated: a sign of life.
+    """
+
+    database: Database
+    settings_of: Callable[[str], Settings]
+    schema_of: Callable[[str], Schema | None]
+    routing: Callable[[], RoutingTable]
+    clock: Clock
+    alerts: AlertSettings = field(default_factory=AlertSettings)
+    guard: Callable[[Session], None] = lambda _: None
+    stopped: Callable[[], bool] = lambda: False
+    moved: Callable[[], None] = lambda: None
+    _held: dict[Deployment, _Loaded] = field(default_factory=dict)
+    _viewed: dict[Deployment, tuple[Watch, Window]] = field(default_factory=dict)
+    _lending: dict[str, Lending] = field(default_factory=dict)
+
+    def check_model(self, model: str, *, flush: bool = False) -> int:
+        """Evaluate what the model's watermark has passed; the number of instants judged."""
+        settings = self.settings_of(model)
+        with self.database.read() as session:
+            latest = latest_event_us(session, model)
+            states = [s for s in list_deployments(session, model) if s.first_event_us is not None]
+            approved = list_mappings(session, model=model, status=MappingStatus.APPROVED)
+        if latest is None:
+            return 0
+        watermark_us = latest + 1 if flush else latest - settings.lateness_us
+        shared = ModelRows(self.database, model)
+        judged = 0
+        for state in states:
+            mine = [one for one in approved if one.deployment == state.deployment]
+            self._drop_if_remapped(state.deployment, in_force(mine))
+        for since_us, until_us in _spans(states, settings, watermark_us):
+            # What a span holds in memory is read once for all domains, so they go side by side.
+            ends = flush and until_us == watermark_us
+            shared.plan(since_us, until_us + (DAY_US if ends else 0))
+            for state in states:
+                if self.stopped():
+                    return judged
+                judged += self._check_deployment(state, shared, until_us, flush=ends)
+        return judged
+
+    def forget(self, model: str | None = None) -> None:
+        """Drop what is held in memory, after a reload or a new reference."""
+        self._held = {d: held for d, held in self._held.items() if model not in {None, d.model}}
+        self._viewed.clear()
+        self._lending.clear()
+
+    def view(self, state: DeploymentState) -> tuple[Watch, Window, list[TickSummary]] | None:
+        """For reports: a deployment's fixed side, its reference rows, and its judged cohorts.
+
+        None while there is neither a reference nor two days of rows to learn one from.
+        """
+        deployment = state.deployment
+        with self.database.read() as session:
+            self._drop_if_remapped(deployment, in_force(mappings_of(session, deployment)))
+        if deployment not in self._viewed:
+            watermark_us = state.last_event_us or 0
+            opened = self._open_watch(deployment, state, watermark_us)
+            if opened is None:
+                return None
+            watch, reference = opened
+            self._viewed[deployment] = (watch, watch.reference if reference is None else reference)
+        watch, reference = self._viewed[deployment]
+        since_us = (state.status or {}).get("first_live_us")
+        days = [] if since_us is None else self._read_cohorts(watch, since_us)
+        return watch, reference, days
+
+    def _drop_if_remapped(
+        self, deployment: Deployment, mappings: tuple[AppliedMapping, ...]
+    ) -> None:
+        """Open a deployment again whose rows are to be read by other mappings than before."""
+        held = self._held.get(deployment)
+        if held is not None and held.watch.mappings != mappings:
+            del self._held[deployment]
+        viewed = self._viewed.get(deployment)
+        if viewed is not None and viewed[0].mappings != mappings:
+            del self._viewed[deployment]
+
+    def _check_deployment(
+        self, state: DeploymentState, shared: ModelRows, watermark_us: int, *, flush: bool
+    ) -> int:
+        deployment = state.deployment
+        judged = 0
+        while True:
+            held = self._held.get(deployment) or self._load(deployment, state, watermark_us)
+            if held is None:
+                return judged
+            self._held[deployment] = held
+            rows = in_source_terms(
+                StoredRows(self.database, deployment, shared), held.watch.mappings
+            )
+            try:
+                steps, done = self._advance(held, rows, watermark_us, flush=flush)
+                if any(s.evaluation.cohort_day_closed or s.evaluation.ended for s in steps):
+                    held.versions = self._versions(held, rows)
+                if steps:
+                    self._save(held, steps, rows)
+                    if steps[-1].rebase is not None:
+                        self._held.pop(deployment, None)
+                        self._viewed.pop(deployment, None)
+            except BaseException:
+                # Progress has moved past what is stored: the next check loads it again.
+                self._held.pop(deployment, None)
+                raise
+            judged += len(steps)
+            if done or self.stopped():
+                return judged
+
+    def _advance(
+        self, held: _Loaded, rows: RowSource, watermark_us: int, *, flush: bool
+    ) -> tuple[list[Step], bool]:
+        """At most INSTANTS_A_SAVE steps, and whether the watermark is reached."""
+        watch, progress = held.watch, held.progress
+        ledger = self._ledger(watch.deployment)
+        evaluations = evaluate(watch, progress, rows, watermark_us=watermark_us, flush=flush)
+        steps: list[Step] = []
+        for evaluation in self._moving(islice(evaluations, INSTANTS_A_SAVE)):
+            steps.append(judge(watch, progress, evaluation, rows, ledger, alerts=self.alerts))
+            if steps[-1].rebase is not None:
+                return steps, False
+        return steps, len(steps) < INSTANTS_A_SAVE
+
+    def _versions(self, held: _Loaded, rows: RowSource) -> list[dict[str, Any]]:
+        """The verdict's versions, one more where late labels have changed it."""
+        watch, progress = held.watch, held.progress
+        if not watch.schema.has_baseline or not progress.cohort_days:
+            return held.versions
+        assert progress.evaluated_until_us is not None
+        days, scorer = progress.cohort_days, progress.scorer
+        revised = revised_days(watch, days, rows, scorer, held.versions)
+        judged, again = (
+            current_verdict(watch, one, ended=False, scorer=scorer, left_out=progress.left_out)
+            for one in (days, revised)
+        )
+        now = to_datetime(progress.evaluated_until_us)
+        return next_versions(held.versions, judged, again, late_labels(days, revised), now=now)
+
+    def _moving(self, evaluations: Iterable[Evaluation]) -> Iterator[Evaluation]:
+        for evaluation in evaluations:
+            self.moved()
+            yield evaluation
+
+    def _ledger(self, deployment: Deployment) -> Ledger:
+        with self.database.read() as session:
+            incidents = open_incidents(session, deployment)
+            recent = list_incidents(
+                session,
+                model=deployment.model,
+                domain=deployment.domain,
+                kinds=[IncidentKind.DRIFT],
+                limit=50,
+            )
+            requests = list_requests(session, deployment, limit=50)
+            mappings = mappings_of(session, deployment)
+        return Ledger(
+            incidents={incident.id: incident for incident in (*recent, *incidents)},
+            requests={request.id: request for request in requests},
+            mappings={version.id: version for version in mappings},
+        )
+
+    def _load(
+        self, deployment: Deployment, state: DeploymentState, watermark_us: int
+    ) -> _Loaded | None:
+        """Watch and progress from SQL; a progress that does not fit its Watch is rebuilt."""
+        opened = self._open_watch(deployment, state, watermark_us)
+        if opened is None:
+            return None
+        watch, reference = opened
+        versions = list((state.status or {}).get("verdict_versions", []))
+        with self.database.read() as session:
+            stored = load_checkpoint(session, deployment)
+        scorer = self._scorer(watch, reference)
+        if stored is None:
+            progress = open_progress(watch, reference, self._lend(watch, state))
+            progress.scorer = scorer
+            return _Loaded(watch, progress, 0, versions)
+        if stored.fingerprint == watch.fingerprint:
+            progress = Progress.from_bytes(stored.body)
+            progress.scorer = scorer
+            progress.cohort_days = self._cohort_days(watch, progress)
+            return _Loaded(watch, progress, stored.epoch, versions)
+        scorer = self._scorer(watch, reference, afresh=True)
+        lend = self._lend(watch, state)
+        progress = self._rebuild(watch, reference, stored.evaluated_until_us, scorer, lend)
+        return _Loaded(watch, progress, stored.epoch, versions)
+
+    def _scorer(self, watch: Watch, reference: Window | None, *, afresh: bool = False) -> Scorer:
+        """What makes this deployment's cohorts comparable, as it was saved or `afresh`."""
+        with self.database.read() as session:
+            found = baselines_of(session, watch.deployment)
+            versions = facts_of(found, watch.settings.baseline)
+            stored = None if afresh else load_state(session, watch.deployment, watch.fingerprint)
+        return open_scorer(watch, reference, versions=versions, stored=stored)
+
+    def _open_watch(
+        self, deployment: Deployment, state: DeploymentState, watermark_us: int
+    ) -> tuple[Watch, Window | None] | None:
+        """The fixed side, and the reference rows where they are the domain's own."""
+        settings = self.settings_of(deployment.model)
+        with self.database.read() as session:
+            found = active_reference(session, deployment, Role.RECENT)
+            recent = found is not None and found.domain == deployment.domain
+            if not recent:
+                found = active_reference(session, deployment, Role.ONBOARDING)
+            own = found is not None and found.domain == deployment.domain
+            if found is None:
+                found = active_reference(session, deployment, Role.SOURCE)
+            stored_profile: bytes | None = None
+            if found is not None:
+                reference = load_reference_rows(session, found.id)
+                stored_profile = load_profile(session, found.id)
+            mappings = in_force(mappings_of(session, deployment))
+        schema = self.schema_of(deployment.model)
+        if schema is None:
+            return None
+        schema = planned_schema(schema, settings.baseline)
+        if found is None:
+            learnt = self._first_rows(deployment, state, watermark_us)
+            if learnt is None:
+                return None
+            reference = learnt
+        profile = None if stored_profile is None else Profile.from_bytes(stored_profile)
+        other_design = settings.baseline.design not in {None, Design.SHADOW}
+        if profile is not None and (profile.schema != schema or other_design):
+            profile = None
+        watch = open_watch(
+            deployment,
+            schema,
+            settings,
+            reference=reference,
+            own_reference=own,
+            profile=profile,
+            mappings=mappings,
+            live_since_us=_live_since(found) if recent else None,
+        )
+        with self.database.read() as session:
+            facts = version_facts(session, deployment.model, schema.task)
+        watch = replace(watch, versions=facts)
+        if found is not None and profile is None:
+            with self.database.write() as session:
+                save_profile(
+                    session,
+                    found.id,
+                    watch.profile.fingerprint,
+                    watch.profile.to_bytes(),
+                    self.clock.now(),
+                )
+        return watch, reference if own else None
+
+    def _first_rows(
+        self, deployment: Deployment, state: DeploymentState, watermark_us: int
+    ) -> Window | None:
+        """Without any reference, cells are cut from the first 48 hours once these have passed."""
+        assert state.first_event_us is not None
+        until_us = state.first_event_us + LEARNING_US
+        if until_us > watermark_us:
+            return None
+        rows = StoredRows(self.database, deployment, ModelRows(self.database, deployment.model))
+        pieces = list(rows.rows(state.first_event_us, until_us, labels_by_us=until_us))
+        return pieces[0] if len(pieces) == 1 else None
+
+    def _lend(self, watch: Watch, state: DeploymentState) -> Lend | None:
+        """What older domains lend this one by their onboarding references; see `lending.py`.
+
+        A re-based domain has a past of its own and borrows nothing.
+        """
+        model = watch.deployment.model
+        if watch.live_since_us is not None or state.first_event_us is None:
+            return None
+        with self.database.read() as session:
+            found = list_references(session, model)
+        known = [
+            Lender(one.id, one.domain, one.since_us, one.until_us)
+            for one in found
+            if one.role is Role.ONBOARDING
+            and one.status is not ReferenceStatus.PENDING
+            and one.domain is not None
+            and one.since_us is not None
+            and one.until_us is not None
+        ]
+        lending = self._lending.get(model)
+        if lending is None or (lending.schema, lending.settings) != (watch.schema, watch.settings):
+            lending = Lending(model, watch.schema, watch.settings, self._reference_rows)
+            self._lending[model] = lending
+        return lending.to(watch.deployment.domain, state.first_event_us, known)
+
+    def _reference_rows(self, reference_id: int | str) -> Window:
+        with self.database.read() as session:
+            return load_reference_rows(session, int(reference_id))
+
+    def _rebuild(
+        self,
+        watch: Watch,
+        reference: Window | None,
+        until_us: int,
+        scorer: Scorer,
+        lend: Lend | None,
+    ) -> Progress:
+        """Replay stored rows under a new fingerprint. Nothing is emitted for what was evaluated."""
+        progress = open_progress(watch, reference, lend)
+        progress.scorer = scorer
+        stored = StoredRows(
+            self.database, watch.deployment, ModelRows(self.database, watch.deployment.model)
+        )
+        rows = in_source_terms(stored, watch.mappings)
+        found: list[Finding] = []
+        instants = 0
+        evaluations = evaluate(watch, progress, rows, watermark_us=until_us)
+        for evaluation in self._moving(evaluations):
+            instants += 1
+            found += [replace(finding, tier=Tier.LOG) for finding in evaluation.findings]
+        with self.database.write() as session:
+            self.guard(session)
+            save_findings(session, watch.deployment, found)
+        log.info("checkpoint.rebuilt", deployment=str(watch.deployment), instants=instants)
+        return progress
+
+    def _cohort_days(self, watch: Watch, progress: Progress) -> list[TickSummary]:
+        """Days of judged cohorts, from their stored summaries."""
+        if not watch.label_specs or progress.first_live_us is None:
+            return []
+        return self._read_cohorts(watch, progress.first_live_us)
+
+    def _read_cohorts(self, watch: Watch, since_us: int) -> list[TickSummary]:
+        days: list[TickSummary] = []
+        with self.database.read() as session:
+            stored = read_summaries(
+                session,
+                watch.deployment,
+                SummaryClock.LABEL,
+                watch.profile.fingerprint,
+                tick_us=watch.base_tick_us,
+                since_us=since_us // DAY_US * DAY_US,
+            )
+            for summary in stored:
+                add_cohort(days, TickSummary.from_bytes(summary.body), cohort_us=watch.cohort_us)
+        return days
+
+    def _save(self, held: _Loaded, steps: Sequence[Step], rows: RowSource) -> None:
+        """Checkpoint, summaries, findings, incidents, requests and messages, or none of them."""
+        watch, progress = held.watch, held.progress
+        deployment, now = watch.deployment, self.clock.now()
+        assert progress.evaluated_until_us is not None
+        status = self._status(watch, progress, steps) | {"verdict_versions": held.versions}
+        rebase, fresh = steps[-1].rebase, None
+        if rebase is not None:
+            until_us = steps[-1].evaluation.instant_us
+            fresh = concat_windows(
+                list(rows.rows(rebase.since_us, rebase.until_us, labels_by_us=until_us))
+            )
+        with self.database.write() as session:
+            self.guard(session)
+            changed = _changed(steps)
+            for incident in changed:
+                self._refuse_if_touched(session, incident)
+            epoch = save_checkpoint(
+                session,
+                deployment,
+                epoch=held.epoch,
+                fingerprint=watch.fingerprint,
+                evaluated_until_us=progress.evaluated_until_us,
+                body=progress.to_bytes(),
+                now=now,
+            )
+            save_summaries(session, deployment, _summaries(watch, steps))
+            save_scorer(session, watch, progress.scorer, now)
+            save_findings(session, deployment, [f for step in steps for f in step.findings])
+            save_incidents(session, changed)
+            for step in steps:
+                try:
+                    add_versions(session, step.mappings)
+                except MappingExistsError as error:
+                    raise ChangedMeanwhileError(str(error)) from error
+                for request in step.requests:
+                    add_request(session, request)
+                for request in step.judged:
+                    save_judged(session, request)
+                for message in step.messages:
+                    post(session, message, self.routing(), now)
+            if rebase is not None and fresh is not None:
+                self._add_rebased(session, watch, rebase, fresh, steps[-1].evaluation.instant_us)
+            set_evaluated(
+                session,
+                deployment,
+                evaluated_until_us=progress.feature.next_us,
+                cohort_evaluated_until_us=progress.label.next_us if watch.label_specs else None,
+                status=status,
+            )
+        held.epoch = epoch
+        mark_saved(progress.scorer)
+        findings = sum(len(step.findings) for step in steps)
+        log.info(
+            "deployment.checked",
+            deployment=str(deployment),
+            instants=len(steps),
+            findings=findings,
+            until=to_datetime(progress.evaluated_until_us).isoformat(),
+        )
+
+    def _add_rebased(
+        self, session: Session, watch: Watch, rebase: Rebase, rows: Window, now_us: int
+    ) -> None:
+        """A reference of rows since the new version, which the next look opens."""
+        request = rebase.request
+        serving = f"version {request.version}" if request.version else "the result"
+        deployment = watch.deployment
+        schema = self.schema_of(deployment.model) or watch.schema
+        add_reference(
+            session,
+            deployment.model,
+            deployment.domain,
+            Role.RECENT,
+            replace(rows, domain=None),
+            schema,
+            self.clock.now(),
+            note=f"re-based after {request.id}: {serving} serves",
+        )
+        save_judged(session, replace(request, rebased_at=to_datetime(now_us)))
+        log.info("deployment.rebased", deployment=str(deployment), rows=rows.rows)
+
+    def _refuse_if_touched(self, session: Session, incident: Incident) -> None:
+        """Fail if a person acknowledged or resolved an incident this check is about to write."""
+        try:
+            stored = get_incident(session, incident.id, lock=True)
+        except UnknownIncidentError:
+            return
+        # A long history is cut at its old end, so only its newest line is sure to be in both.
+        if stored.history and stored.history[-1] not in incident.history:
+            msg = f"incident {incident.id} was changed by a person during the check"
+            raise ChangedMeanwhileError(msg)
+
+    def _status(self, watch: Watch, progress: Progress, steps: Sequence[Step]) -> dict[str, object]:
+        """What lists and pages show of a deployment without opening its checkpoint."""
+        verdict = next((s.verdict for s in reversed(steps) if s.verdict is not None), None)
+        if verdict is None:
+            verdict = standing_verdict(watch, progress, ended=False)
+        banks = [progress.feature.bank, *([progress.label.bank] if watch.label_specs else [])]
+        doubts = [bank.why_not for bank in banks if not bank.guaranteed]
+        return {
+            "maturity": progress.feature.bank.maturity.value,
+            "guaranteed": not doubts,
+            "why_not": doubts[0] if doubts else None,
+            "tick_us": progress.feature.tick_us,
+            "label_tick_us": progress.label.tick_us,
+            "label_delay_us": watch.label_delay_us,
+            "pages": progress.pages,
+            "tickets": progress.tickets,
+            "first_live_us": progress.first_live_us,
+            "transfer": verdict_json(verdict),
+            "left_out": progress.left_out,
+            "detectors": run_lengths(progress.named),
+        }
+
+
+def _spans(
+    states: Sequence[DeploymentState], settings: Settings, watermark_us: int
+) -> list[tuple[int, int]]:
+    """The event time that deployments are behind by, cut so that a span's rows fit in memory.
+
+    Each is (since, until): evidence moves up to `until`, and rows from `since` on are wanted,
+    which is one tick and one label delay earlier than where evidence stands. The rows are
+    guessed from their mean density.
+    """
+    if not states:
+        return []
+    back_us = (settings.tick_us or DAY_US) + (settings.label_delay_us or 0)
+    behind_us = min(
+        s.cohort_evaluated_until_us or s.evaluated_until_us or s.first_event_us or 0 for s in states
+    )
+    all_us = watermark_us - min(s.first_event_us or 0 for s in states)
+    rows = sum(s.rows for s in states) * (watermark_us - behind_us + back_us)
+    pieces = max(1, -(-rows // (CACHED_ROWS * max(all_us, 1))))
+    step_us = max(-(-(watermark_us - behind_us) // pieces), HOUR_US)
+    ends = [*range(behind_us + step_us, watermark_us, step_us), watermark_us]
+    return [(start - back_us, end) for start, end in pairwise([behind_us, *ends])]
+
+
+def _live_since(reference: Reference | None) -> int | None:
+    """Rows after a reference of recent rows are live: from the next day on."""
+    until_us = None if reference is None else reference.until_us
+    return None if until_us is None else -(-(until_us + 1) // DAY_US) * DAY_US
+
+
+def _changed(steps: Sequence[Step]) -> list[Incident]:
+    """The last state of every incident the steps touched."""
+    latest = {incident.id: incident for step in steps for incident in step.incidents}
+    return list(latest.values())
+
+
+def _summaries(watch: Watch, steps: Sequence[Step]) -> list[StoredSummary]:
+    stored = []
+    for step in steps:
+        for name, summary in step.evaluation.summaries:
+            stored.append(
+                StoredSummary(
+                    clock=_stored_clock(name),
+                    profile=watch.profile.fingerprint,
+                    tick_us=watch.base_tick_us,
+                    start_us=summary.start_us,
+                    rows=summary.rows if name == "feature" else summary.labelled_rows,
+                    body=summary.to_bytes(),
+                )
+            )
+    return stored
+
+
+def _stored_clock(name: ClockName) -> SummaryClock:
+    return SummaryClock.FEATURE if name == "feature" else SummaryClock.LABEL
