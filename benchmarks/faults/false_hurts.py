@@ -1,23 +1,28 @@
 """How often is a transfer that is exactly at the margin said to hurt, at any look?
 
-    python -m benchmarks.faults.false_hurts --histories 500
+    python -m benchmarks.faults.false_hurts --histories 2000 --seed 2
+    python -m benchmarks.faults.false_hurts --histories 500 --power
 
 Rows carry the log losses of two noisy scores of one binary outcome, moved so that the mean
 difference is exactly the margin: the hardest case that must not be called harm. Days are put
 together in four ways: independent rows; rows in clusters with a design effect of 10; day levels
-that follow an AR(1) path of .3 or .5 and make up two thirds of a day's variance. 180 days are
+that follow an AR(1) path of .3, .5 or .8 and make up two thirds of a day's variance. 180 days are
 read by the planned review at 26 looks and by the open-ended interval after every tick; a history
-counts as false if any look says hurts.
+counts as false if any look says hurts. With `--power` the same histories are moved beyond the
+margin, and the day on which the open-ended interval says so is set beside that of the interval
+which takes days as independent.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
-from detectors.records import DAY_US, FloatArray, Task, TransferState
+from detectors.records import DAY_US, BoolArray, FloatArray, Task, TransferState
+from detectors.transfer.interval import tick_t_path
 from detectors.transfer.loss import loss_of
 from detectors.transfer.review import planned_review
 from detectors.transfer.sums import TransferSums
@@ -68,6 +73,7 @@ def cells() -> dict[str, Callable[[FloatArray, np.random.Generator, int], FloatA
         "deff 10": clustered,
         "AR .3": autoregressive(0.3),
         "AR .5": autoregressive(0.5),
+        "AR .8": autoregressive(0.8),
     }
 
 
@@ -111,14 +117,56 @@ def history(
     )
 
 
+def days_to_hurts(sums: TransferSums, beyond: float) -> tuple[float, float]:
+    """The first day that says hurts of a difference `beyond` the margin; infinite for none.
+
+    Of the open-ended interval, and of one that takes days as independent.
+    """
+    moved = replace(sums, difference=sums.difference + beyond * sums.rows)
+    path = trajectory(moved, task=Task.BINARY, alpha=ALPHA, ended=True)
+    plain = tick_t_path(moved.difference / moved.rows, moved.rows, alpha=ALPHA)
+    margin = MARGIN * path.baseline_loss
+    return _first(path.lower > margin), _first(plain.lower > margin)
+
+
+def _first(said: BoolArray) -> float:
+    return float(said.argmax() + 1) if said.any() else np.inf
+
+
+def power(histories: int, seed: int) -> None:
+    """Share found in 180 days and median day, at three effects in row sd."""
+    a_day, rate = 60, 0.3
+    print("| days are | beyond the margin | found, median day | days taken as independent |")
+    print("|---|---|---|---|")
+    for name, add in cells().items():
+        for size in (0.05, 0.08, 0.15):
+            rng = np.random.default_rng([seed, a_day])
+            rows = pool(rate, rng)
+            beyond = size * float(rows[0].std())
+            found = np.array(
+                [days_to_hurts(history(rows, a_day, add, rng), beyond) for _ in range(histories)]
+            )
+            said = " | ".join(
+                f"{np.isfinite(days).mean():.2f}, {np.median(days):.0f}" for days in found.T
+            )
+            print(f"| {name} | {size} | {said} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--histories", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", choices=list(cells()), help="one kind of days")
+    parser.add_argument("--power", action="store_true")
     given = parser.parse_args()
+    if given.power:
+        power(given.histories, given.seed)
+        return
     print("| days are | rows a day, rate | planned review | open-ended interval |")
     print("|---|---|---|---|")
     for name, add in cells().items():
+        if given.only not in (None, name):
+            continue
         for a_day, rate in ((60, 0.3), (200, 0.1)):
             rng = np.random.default_rng([given.seed, a_day])
             rows = pool(rate, rng)

@@ -122,8 +122,7 @@ def _table(
 
 def _numeric_field(name: str, before: FloatArray, now: FloatArray) -> Field:
     """Fifths of the reference, and nulls with the lowest."""
-    filled = before[np.isfinite(before)]
-    edges = np.unique(np.quantile(filled, [0.2, 0.4, 0.6, 0.8])) if len(filled) else np.zeros(0)
+    edges = _between_values(before[np.isfinite(before)])
 
     def cells(values: FloatArray) -> IntArray:
         codes = np.searchsorted(edges, values, side="right") + 1
@@ -131,6 +130,20 @@ def _numeric_field(name: str, before: FloatArray, now: FloatArray) -> Field:
         return codes.astype(np.int64)
 
     return Field(name, len(edges) + 2, cells(before), cells(now))
+
+
+def _between_values(filled: FloatArray) -> FloatArray:
+    """Cuts at the fifths of values (n,), each halfway to the value before it.
+
+    Numbers that come in steps (miles of a route, whole years) would lie on a cut at a quantile,
+    and a conversion that was rounded would move all rows of a step across it.
+    """
+    if not len(filled):
+        return np.zeros(0)
+    values = np.unique(filled)
+    at = np.searchsorted(values, np.quantile(filled, [0.2, 0.4, 0.6, 0.8]))
+    at = np.unique(at[at > 0])
+    return np.asarray(0.5 * (values[at - 1] + values[at]))
 
 
 def _without_nulls(codes: IntArray) -> IntArray:

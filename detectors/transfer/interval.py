@@ -5,6 +5,9 @@ mixture over the mean divided by the scale gives an e-value whose inversion is a
 may read after every tick and stop at any time. It uses no burn-in and no known scale, and is
 about three standard errors wide on each side. After Wang and Ramdas (2025), *Anytime-valid
 t-tests and confidence sequences for Gaussian means with unknown variance*.
+
+Where ticks may follow each other, the spread is taken `factors` times as large (`dependence.py`):
+the interval only widens, so what holds for independent ticks goes on to hold.
 """
 
 from __future__ import annotations
@@ -66,11 +69,13 @@ def tick_t_path(
     alpha: float,
     n_plan: float | None = None,
     kappa: float = KAPPA,
+    factors: FloatArray | None = None,
 ) -> Cumulative:
     """Interval for the mean after each of T ticks, at level `alpha` per side.
 
     means (T,) are tick means, counts (T,) their rows, all above 0. `n_plan` is the planned
-    number of rows in a tick, fixed before the data; None takes the first tick's.
+    number of rows in a tick, fixed before the data; None takes the first tick's. `factors` (T,)
+    are long-run over plain variance, 1 where None.
     """
     if not len(means):
         return Cumulative(np.empty(0), np.empty(0), np.empty(0))
@@ -81,6 +86,8 @@ def tick_t_path(
     W = np.cumsum(w)
     centre = np.cumsum(w * x) / W
     variance = np.maximum(np.cumsum(w * x * x) / W - centre**2, 0.0)
+    if factors is not None:
+        variance = variance * factors
     q = 2.0 / ticks * (np.log(0.5 / alpha) + 0.5 * np.log((W + kappa) / kappa))
     k = -np.expm1(-q)
     room = W - (W + kappa) * k
@@ -110,6 +117,7 @@ def tick_t_log_e(
     *,
     n_plan: float | None = None,
     kappa: float = KAPPA,
+    factors: FloatArray | None = None,
 ) -> FloatArray:
     """Log e-value (T,) after each tick against "the mean is `mean`", two-sided.
 
@@ -123,6 +131,8 @@ def tick_t_log_e(
     W = np.cumsum(w)
     S = np.cumsum(w * x)
     V = np.cumsum(w * x * x)
+    if factors is not None:
+        V = V + (factors - 1.0) * np.maximum(V - S * S / W, 0.0)
     spread = (W + kappa) * V
     share = np.divide(S * S, spread, out=np.zeros_like(S), where=spread > 0.0)
     ticks = np.arange(1.0, len(x) + 1.0)

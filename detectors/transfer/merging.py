@@ -1,8 +1,9 @@
 """Base ticks of cohorts merged until a tick mean is fit for the tick-t interval.
 
 Two things break the interval: tick means of a handful of rows or of no event at all (skewed),
-and tick means that follow their predecessor (dependent). The first is met by a least size,
-the second by doubling the tick while the autocorrelation is beyond noise.
+and tick means that follow their predecessor (dependent). The first is met by a least size, the
+second by doubling the tick while the autocorrelation is beyond noise; what doubling cannot see,
+because it waits for 16 ticks and for proof, `dependence.long_run_factors` widens the interval by.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detectors.records import DAY_US, FloatArray, IntArray, Task
+from detectors.records import DAY_US, IntArray, Task
+from detectors.transfer.dependence import autocorrelations
 from detectors.transfer.sums import TransferSums
 
 LEAST_ROWS = 20.0
@@ -19,22 +21,6 @@ LEAST_MINORITY = 2.0
 DOUBLING_FROM = 16
 NOISE_Z = 1.64
 LEAST_AUTOCORRELATION = 0.1
-
-
-def autocorrelations(x: FloatArray) -> FloatArray:
-    """Lag-1 autocorrelation of every prefix of x (T,), each about its own mean; 0 if constant."""
-    if not len(x):
-        return np.empty(0)
-    x = x - x.mean()
-    n = np.arange(1.0, len(x) + 1.0)
-    total = np.cumsum(x)
-    mean = total / n
-    products = np.concatenate(([0.0], np.cumsum(x[1:] * x[:-1])))
-    covered = 2.0 * total - x[0] - x  # all but the last, plus all but the first
-    covariance = products - mean * covered + (n - 1.0) * mean**2
-    variance = np.cumsum(x * x) - n * mean**2
-    ok = variance > 1e-12 * max(float(x @ x), 1e-300)
-    return np.asarray(np.divide(covariance, variance, out=np.zeros_like(x), where=ok))
 
 
 def closing_ticks(

@@ -18,7 +18,7 @@ from functools import lru_cache
 import numpy as np
 
 from detectors.records import FloatArray, IntArray, TransferState
-from detectors.transfer.merging import autocorrelations
+from detectors.transfer.dependence import autocorrelations
 
 FEWEST_TICKS = 12
 FEWEST_MINORITY = 20.0

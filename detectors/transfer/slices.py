@@ -15,6 +15,7 @@ import numpy as np
 
 from detectors.multiple import e_benjamini_hochberg
 from detectors.records import Settings, Task, TransferState, TransferVerdict
+from detectors.transfer.dependence import long_run_factors
 from detectors.transfer.interval import tick_t_log_e
 from detectors.transfer.merging import merge_ticks
 from detectors.transfer.sums import TransferSums
@@ -109,10 +110,11 @@ def _kept_by_e_bh(
             continue
         run = merged.doubled(int(merged.factor[-1]))
         means = run.difference / run.rows
+        factors = long_run_factors(means)
         centre = float(run.difference.sum() / run.rows.sum())
         for row, (sign, side) in enumerate(((1.0, margin), (-1.0, -margin))):
             if sign * (centre - side) > 0.0:
-                evidence[row, column] = tick_t_log_e(means, run.rows, side)[-1]
+                evidence[row, column] = tick_t_log_e(means, run.rows, side, factors=factors)[-1]
     hurts = e_benjamini_hochberg(evidence[0], REPORT_RATE)
     helps = e_benjamini_hochberg(evidence[1], REPORT_RATE)
     kept: dict[str, TransferVerdict] = {}

@@ -22,6 +22,7 @@ from detectors.records import (
     to_datetime,
 )
 from detectors.transfer.betting import log_capital_of_counts
+from detectors.transfer.dependence import long_run_factors
 from detectors.transfer.designs import CAVEAT, loss_name
 from detectors.transfer.interval import Interval, tick_t_path
 from detectors.transfer.merging import Merged, base_spacing, merge_ticks
@@ -95,7 +96,8 @@ def _trajectory(merged: Merged, sums: TransferSums, alpha: float) -> Trajectory:
     ticks = np.arange(1, count + 1) // merged.factor
     for factor in np.unique(merged.factor):
         run = merged.doubled(int(factor))
-        path = tick_t_path(run.difference / run.rows, run.rows, alpha=alpha)
+        means = run.difference / run.rows
+        path = tick_t_path(means, run.rows, alpha=alpha, factors=long_run_factors(means))
         at = merged.factor == factor
         index = ticks[at] - 1
         mean[at], lower[at], upper[at] = path.mean[index], path.lower[index], path.upper[index]

@@ -13,6 +13,7 @@ from alerts.feedback import judged
 from alerts.records import Incident, IncidentKind
 from detectors.actions import action_for
 from detectors.diagnosis import DiagnosisContext, diagnose
+from detectors.findings.ranking import SILENT
 from detectors.mappings.translate import translated
 from detectors.records import (
     DAY_US,
@@ -58,6 +59,7 @@ DEFAULT_DAYS = 7.0
 SHOWN_INCIDENTS = 20
 ILL = frozenset({State.HARM, State.DRIFT})
 SHOWN_FINDINGS = 50
+SHOWN_CANDIDATES = 3
 SOURCE_ROWS = 6_000
 
 
@@ -139,11 +141,14 @@ def live_report(
         diagnosis=standing_diagnosis(incidents, verdict),
         estimate_gaps=np.concatenate([past_gaps(watch, part) for part in (reference, current)]),
     )
-    if not any(incident.is_open for incident in incidents) and overall_state(answers) in ILL:
-        # Nobody is working on it yet, but the window is not well: look at it once.
+    working = any(incident.is_open for incident in incidents)
+    if working or overall_state(answers) in ILL:
         context = DiagnosisContext(transfer=verdict)
         looked = diagnose(reference, current, watch.schema, context, checks=answers.checks)
-        answers = replace(answers, diagnosis=looked)
+        # What people are working on keeps its name; the window says what else there is, and why.
+        answers = replace(
+            answers, diagnosis=beside(answers.diagnosis, looked) if working else looked
+        )
     details, standing = transfer_details(
         verdict,
         current,
@@ -231,6 +236,18 @@ def standing_diagnosis(incidents: Sequence[Incident], verdict: TransferVerdict) 
         evidence=first.evidence,
         action=first.action,
         columns=first.columns,
+    )
+
+
+def beside(standing: Diagnosis, looked: Diagnosis) -> Diagnosis:
+    """An open incident's diagnosis with the further candidates and the loss of a fresh look."""
+    if looked.mode in SILENT:
+        return replace(standing, loss=looked.loss)
+    others = [mode for mode in (looked.mode, *looked.candidates) if mode is not standing.mode]
+    return replace(
+        standing,
+        candidates=(standing.mode, *dict.fromkeys(others))[:SHOWN_CANDIDATES],
+        loss=looked.loss,
     )
 
 

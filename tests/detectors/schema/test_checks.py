@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from detectors.records import Categories, State, Window
+from detectors.records import Categories, FloatArray, State, Window
 from detectors.schema import SchemaCheck, check_schema
 from detectors.schema.cardinality import rarefied
 from detectors.schema.check import CHECKS, DETERMINISTIC
@@ -142,6 +142,27 @@ def test_a_finding_proposes_what_happened(fault: str, words: str) -> None:
     (check,) = found_in(FAULTS[fault][0](table(2, 3000)))
     assert check.proposal is not None
     assert words in check.proposal
+
+
+def test_numbers_that_a_conversion_has_rounded_make_no_swap() -> None:
+    """Routes have one length each, and fifths of their lengths fall on lengths."""
+    rng = np.random.default_rng(3)
+    miles = np.array([725.0, 738.0, 872.0, 888.0, 1411.0, 1428.0])
+
+    def routes(rows: int, written: Callable[[FloatArray], FloatArray]) -> Window:
+        route = rng.choice(6, rows)
+        names = ("MDW", "BNA", "STL", "STL", "HOU", "HOU")
+        words = ("BNA", "HOU", "MDW", "STL")
+        place = np.array([words.index(name) for name in names])[route]
+        return Window(
+            rows=rows,
+            numeric={"price": written(miles[route]), "visits": rng.normal(size=rows)},
+            categorical={"food": Categories(place.astype(np.int32), words)},
+        )
+
+    before = routes(2_000, lambda values: values)
+    whole_kilometres = routes(2_000, lambda values: np.round(values * 1.609344) / 1.609344)
+    assert not any(check.check == "swap" for check in found_in(whole_kilometres, before))
 
 
 def test_fahrenheit_is_recognised() -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from detectors.records import DAY_US, HOUR_US, Task
-from detectors.transfer.merging import autocorrelations, closing_ticks, merge_ticks
+from detectors.transfer.dependence import autocorrelations
+from detectors.transfer.merging import closing_ticks, merge_ticks
 from detectors.transfer.sums import TransferSums
 from tests.detectors.transfer.simulate import cohort_days
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from detectors.records import DAY_US, HOUR_US, Settings, Task, TransferState, to_us
+from detectors.transfer.dependence import long_run_factors
 from detectors.transfer.interval import tick_t
 from detectors.transfer.schedule import review_word
 from detectors.transfer.sums import TransferSums, concat_sums
@@ -55,8 +56,12 @@ def test_a_clear_difference_gets_its_word(
 def test_the_interval_shown_is_that_of_the_closed_days() -> None:
     sums = cohort_days(rng(2), 14, -0.05, rows=60)
     verdict = transfer_verdict(sums, task=Task.BINARY, settings=OPEN, ended=False)
-    shown = tick_t(sums.difference / sums.rows, sums.rows, alpha=0.05)
-    assert list(verdict.ci) == pytest.approx([shown.lower, shown.upper])
+    means = sums.difference / sums.rows
+    shown = tick_t(means, sums.rows, alpha=0.05)
+    assert shown.mean is not None
+    assert shown.half_width is not None
+    wider = shown.half_width * np.sqrt(long_run_factors(means)[-1])
+    assert list(verdict.ci) == pytest.approx([shown.mean - wider, shown.mean + wider])
     assert verdict.difference == pytest.approx(shown.mean)
 
 

@@ -110,6 +110,10 @@ def test_a_daemon_issues_the_verdict_again_when_slow_labels_come(tmp_path: Path)
         assert numbers[0] == 1
         assert numbers[-1] >= 2
         report = live_report(running.runner, deployment, days=None, now=FixedClock().now())
+        assert [incident["state"] for incident in report["incidents"]] == ["open"]
+        change = report["diagnosis"]["loss_change"]
+        steps = sum(term["change"] for term in change["terms"])
+        assert steps == pytest.approx(change["after"] - change["before"])
         transfer = report["transfer"]
         assert transfer["version"] == numbers[-1]
         assert "labels came after their cohort was judged" in transfer["words"]
