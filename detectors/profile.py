@@ -54,7 +54,10 @@ CURVE_EVENTS = 10
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """A frozen reference. `counts` and `slice_sums` are what the reference's own rows gave."""
+    """A frozen reference. `counts` and `slice_sums` are what the reference's own rows gave.
+
+    `clusters` counts the groups of its labelled rows that share an outcome, 0 where none is named.
+    """
 
     schema: Schema
     rows: int
@@ -69,6 +72,7 @@ class Profile:
     slice_sums: Mapping[str, FloatArray]
     too_small: tuple[str, ...]
     too_small_count: int
+    clusters: int = 0
 
     @property
     def labelled(self) -> int:
@@ -137,6 +141,7 @@ class Profile:
             "slices": [[r.name, list(r.columns), list(r.values), r.rows] for r in self.slices],
             "too_small": list(self.too_small),
             "too_small_count": self.too_small_count,
+            **({"clusters": self.clusters} if self.clusters else {}),
         }
         return body_of(header, arrays)
 
@@ -182,6 +187,7 @@ class Profile:
             slice_sums=dict(zip(names, arrays["slice_sums"], strict=True)),
             too_small=tuple(header["too_small"]),
             too_small_count=header["too_small_count"],
+            clusters=header.get("clusters", 0),
         )
 
 
@@ -239,6 +245,7 @@ def fit_profile(reference: Window, schema: Schema) -> Profile:
         slice_sums=dict(zip(names, sums, strict=True)),
         too_small=fitted.too_small,
         too_small_count=fitted.too_small_count,
+        clusters=_clusters(reference),
     )
 
 
@@ -260,6 +267,14 @@ def numeric_column(window: Window, name: str) -> FloatArray | None:
 def categorical_column(window: Window, name: str) -> Categories | None:
     """A categorical column of a window, or its predicted classes."""
     return window.prediction if name == PREDICTION_COLUMN else window.categorical.get(name)
+
+
+def _clusters(reference: Window) -> int:
+    """How many groups of rows that share an outcome have a label; 0 where none are recorded."""
+    if reference.cluster is None or reference.label is None:
+        return 0
+    codes = reference.cluster.codes[np.isfinite(reference.label)]
+    return len(np.unique(codes[codes >= 0]))
 
 
 def _nothing(rows: int) -> FloatArray:

@@ -45,6 +45,13 @@ class Design(StrEnum):
     NONE = "none"
 
 
+class CalibratedTo(StrEnum):
+    """What scores are held to: what they meant in the reference, or what comes true."""
+
+    REFERENCE = "reference"
+    OUTCOMES = "outcomes"
+
+
 class Kind(StrEnum):
     """What a feature column holds."""
 
@@ -365,6 +372,7 @@ class Settings:
     holidays: str | None = None
     named: tuple[NamedDetector, ...] = ()
     baseline: BaselinePlan = BaselinePlan()
+    calibration: CalibratedTo = CalibratedTo.REFERENCE
 
 
 @dataclass(frozen=True, slots=True)

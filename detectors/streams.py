@@ -19,9 +19,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from detectors.calibration.over_time import FEWEST_CLUSTERS
 from detectors.cells import NumericCells
 from detectors.profile import PREDICTION_COLUMN, SCORE_COLUMN, Profile
-from detectors.records import Settings, Stream, StreamSpec, Task, Tier
+from detectors.records import CalibratedTo, Settings, Stream, StreamSpec, Task, Tier
 from detectors.scales import (
     difference_scale,
     loss_scale,
@@ -32,14 +33,18 @@ from detectors.scales import (
 from detectors.statistics import statistics, statistics_of
 
 __all__ = [
+    "by_cluster",
     "effect_words",
     "feature_streams",
+    "forecast_streams",
     "label_streams",
     "statistics",
     "statistics_of",
 ]
 
 LABELLED_SHARE = 2.0 / 3.0
+BY_CLUSTER = 0.5
+"""What of the weight of calibration goes to evidence by cluster, where clusters are known."""
 MEAN_STEP = 0.1
 RANK_STEP = MEAN_STEP * float(np.sqrt(3.0 / np.pi))
 """A normal column shifted by .1 sd moves its mean mid-rank by this many sd of a mid-rank."""
@@ -71,12 +76,14 @@ def label_streams(profile: Profile, settings: Settings) -> tuple[StreamSpec, ...
     loss = loss_scale(profile)
     relative = loss.mean / loss.sd if loss.mean > 0.0 else 1.0
     regression = profile.schema.task is Task.REGRESSION
+    step = MEAN_STEP if regression else CALIBRATION_STEP
+    kept = 1.0 - BY_CLUSTER if by_cluster(profile, settings) else 1.0
     classes = [
         [StreamSpec(Stream("loss", "mean", Tier.PAGE), 1.0, LOSS_STEP * relative)],
-        _sliced(
-            profile,
-            [("calibration", "in_the_large", MEAN_STEP if regression else CALIBRATION_STEP, "")],
-        ),
+        [
+            _weighted(spec, kept)
+            for spec in _sliced(profile, [("calibration", "in_the_large", step, "")])
+        ],
     ]
     if profile.schema.has_baseline:
         base = profile.baseline_loss
@@ -86,6 +93,30 @@ def label_streams(profile: Profile, settings: Settings) -> tuple[StreamSpec, ...
     return tuple(
         _weighted(spec, LABELLED_SHARE / len(classes)) for members in classes for spec in members
     )
+
+
+def forecast_streams(profile: Profile, settings: Settings) -> tuple[StreamSpec, ...]:
+    """Streams of evidence by cluster: all rows, then every slice; none where clusters are unknown.
+
+    They have half of the weight of calibration. A bank of ticks follows the same rows with the
+    other half, for it also sees what the clusters do not tell.
+    """
+    if not by_cluster(profile, settings):
+        return ()
+    share = LABELLED_SHARE / (3 if profile.schema.has_baseline else 2) * BY_CLUSTER
+    whole = [("calibration", "by_cluster", CALIBRATION_STEP, "")]
+    return tuple(_weighted(spec, share) for spec in _sliced(profile, whole))
+
+
+def by_cluster(profile: Profile, settings: Settings) -> bool:
+    """Whether evidence on calibration can be multiplied over clusters.
+
+    The reference must name them, and say what a score means unless outcomes do.
+    """
+    probabilities = _labelled(profile) and profile.schema.task is not Task.REGRESSION
+    against_outcomes = settings.calibration is CalibratedTo.OUTCOMES
+    known = against_outcomes or profile.ruler.curve is not None
+    return probabilities and known and profile.clusters >= FEWEST_CLUSTERS
 
 
 def _labelled(profile: Profile) -> bool:

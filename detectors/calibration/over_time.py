@@ -1,0 +1,269 @@
+"""Evidence over time against probabilities, where it is known which rows share an outcome.
+
+Rows of one cluster (a match, a race, a day) share an outcome, whatever their dependence. The
+average of their e-values is an e-value; those of different clusters are multiplied. So a thousand
+forecasts of one match count as one, and nothing has to be learnt of the noise: the null is that a
+probability is right given the past. After Henzi and Ziegel (2022) and Arnold, Henzi and Ziegel
+(2023); averages after Vovk and Wang (2021).
+
+Two questions are followed. *Has it changed?* bets within the page budget on shifts and tilts of
+log odds beyond the practical effect: a likelihood ratio against the nearest one that is too small
+to matter, so that it is at most 1 in expectation for all of those. *Was it ever right?* is asked
+once, at 5 %, of all rows together, where scores are held against outcomes.
+
+Where the scores of a cluster add up to its outcome, as those of a race with one winner, the level
+is right by design and only tilts are bet on; slices keep their shifts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from detectors.calibration.cluster import group_means, log_ratio
+from detectors.calibration.rows import log_odds
+from detectors.records import BoolArray, CodeArray, FloatArray, IntArray
+
+SHIFTS = (0.1, 0.2, 0.4, 0.8, -0.1, -0.2, -0.4, -0.8)
+TILTS = (0.6, 0.8, 1.25, 1.6)
+SHIFT_GATE = 0.05
+TILT_GATES = (0.85, 1.15)
+ALTERNATIVES = len(SHIFTS) + len(TILTS)
+VERDICT_SHIFTS = (0.2, 0.4, -0.2, -0.4)
+VERDICT_ALPHA = 0.05
+SUM_CONSTRAINED = 0.2
+"""Below this dispersion of Σ(y - p) per cluster the scores add up to the outcome by design."""
+FEWEST_CLUSTERS = 20
+LARGEST_MEAN_OF_ONE = 1.5
+"""With fewer rows a cluster than this on average, a cluster is mostly one row."""
+SAFE = 1e-3
+"""Scores are read as no surer than one in a thousand: beyond, one surprise would decide alone."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ForecastTick:
+    """What the clusters of a tick say of all rows (place 0) and of S - 1 slices.
+
+    log_e (S, J) are sums over clusters; `clusters` (S,) how many there were, and verdict (c, 4)
+    what each of them says of all rows, in order of time.
+    `surplus` and `information` (S,) are Σ(y - p) and Σp(1 - p) with every cluster counted as one
+    row, `spread` (S,) the variance of that surplus. `squares` and `implied` are Σ over clusters of
+    (Σ(y - p))² and Σp(1 - p) of all rows as they came.
+    """
+
+    log_e: FloatArray
+    verdict: FloatArray
+    clusters: FloatArray
+    surplus: FloatArray
+    information: FloatArray
+    spread: FloatArray
+    rows: int
+    squares: float
+    implied: float
+
+
+def row_log_e(p: FloatArray, y: FloatArray, centre: float) -> FloatArray:
+    """Log e-values (n, J) of labels y (n,) against probabilities p (n,), gated.
+
+    `centre` is the log odds around which scores are tilted.
+    """
+    z = log_odds(np.clip(p, SAFE, 1.0 - SAFE))
+    away = z - centre
+    gates = [TILT_GATES[0] if tilt < 1.0 else TILT_GATES[1] for tilt in TILTS]
+    shifted = [log_ratio(z + s, z + np.sign(s) * SHIFT_GATE, y) for s in SHIFTS]
+    tilted = [
+        log_ratio(centre + tilt * away, centre + gate * away, y)
+        for tilt, gate in zip(TILTS, gates, strict=True)
+    ]
+    return np.stack([*shifted, *tilted], axis=1)
+
+
+def row_verdict_log_e(p: FloatArray, y: FloatArray) -> FloatArray:
+    """Log e-values (n, 4) against "exactly right", for shifts of ±.2 and ±.4."""
+    z = log_odds(np.clip(p, SAFE, 1.0 - SAFE))
+    return np.stack([log_ratio(z + shift, z, y) for shift in VERDICT_SHIFTS], axis=1)
+
+
+def read_tick(
+    p: FloatArray,
+    y: FloatArray,
+    cluster: IntArray,
+    slices: list[CodeArray],
+    *,
+    places: int,
+    centre: float,
+    cost: FloatArray | None = None,
+) -> ForecastTick:
+    """Average within clusters, multiply over them: for all rows and each slice.
+
+    `cluster` (n,) numbers the clusters from 0 in order of time.
+
+    `slices` holds, for every declaration, the place (n,) of a row's slice among `places`, or -1.
+    `cost` (J,) is a log taken off each cluster's e-value: the price of a null that was estimated.
+    """
+    e = np.exp(np.column_stack([row_log_e(p, y, centre), row_verdict_log_e(p, y)]))
+    cost = np.zeros(ALTERNATIVES) if cost is None else cost
+    size = 1 + places
+    log_e, verdict = np.zeros((size, ALTERNATIVES)), np.zeros((0, len(VERDICT_SHIFTS)))
+    clusters, surplus, information, spread = (np.zeros(size) for _ in range(4))
+    squares = implied = 0.0
+    many = int(cluster.max()) + 1 if len(cluster) else 1
+    whole: list[CodeArray | None] = [None, *slices]
+    for code in whole:
+        inside = np.arange(len(p)) if code is None else np.flatnonzero(code >= 0)
+        if not len(inside):
+            continue
+        at = np.zeros(len(inside), np.int64) if code is None else code[inside].astype(np.int64) + 1
+        pairs, group = np.unique(at * many + cluster[inside], return_inverse=True)
+        of = pairs // many
+        gap, sure = y[inside] - p[inside], p[inside] * (1.0 - p[inside])
+        means = group_means(np.column_stack([e[inside], gap, sure]), group)
+        gaps, sures = means[:, -2], means[:, -1]
+        np.add.at(log_e, of, np.log(means[:, :ALTERNATIVES]) - cost)
+        for sums, part in ((clusters, 1.0), (surplus, gaps), (information, sures)):
+            np.add.at(sums, of, part)
+        np.add.at(spread, of, gaps**2)
+        if code is None:
+            verdict = np.log(means[:, ALTERNATIVES:-2])
+            squares = float(np.square(gaps * np.bincount(group)).sum())
+            implied = float(sure.sum())
+    return ForecastTick(
+        log_e, verdict, clusters, surplus, information, spread, len(p), squares, implied
+    )
+
+
+def estimated_null_cost(p: FloatArray, centre: float, clusters: float) -> FloatArray:
+    """What an e-value must give up (J,) a cluster where p (n,) was learnt from so many clusters.
+
+    ln(1 + √(χ² / n)), χ² the mean squared likelihood ratio less 1: at most 1 on average over
+    references of this size.
+    """
+    if not len(p) or not clusters > 0.0:
+        return np.full(ALTERNATIVES, np.inf)
+    up, down = (np.exp(row_log_e(p, np.full(len(p), outcome), centre)) for outcome in (1.0, 0.0))
+    squared = p[:, None] * up**2 + (1.0 - p)[:, None] * down**2
+    mean = p[:, None] * up + (1.0 - p)[:, None] * down
+    chi2 = np.maximum((squared - mean**2).mean(axis=0), 0.0)
+    return np.asarray(np.log1p(np.sqrt(chi2 / clusters)), dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Forecasts:
+    """What has been staked and won so far: log wealth (S, J) in hours, -inf where nothing is.
+
+    `verdict` (4,) is the log e-value since the first row and `verdict_most` the most that its mean
+    has been, after any cluster: that may be looked at, and it is told once.
+    The last four count multi-row clusters: clusters, rows, Σ(Σ(y - p))² and Σp(1 - p).
+    """
+
+    wealth: FloatArray
+    onset_us: IntArray
+    run: FloatArray
+    muted_until_us: IntArray
+    verdict: FloatArray
+    verdict_most: float = 0.0
+    last_us: int | None = None
+    clusters: float = 0.0
+    rows: float = 0.0
+    squares: float = 0.0
+    implied: float = 0.0
+
+    @property
+    def sum_constrained(self) -> bool:
+        """Whether the clusters so far say that scores add up to the outcome by design."""
+        if self.clusters < FEWEST_CLUSTERS or self.rows < LARGEST_MEAN_OF_ONE * self.clusters:
+            return False
+        return self.implied > 0.0 and self.squares / self.implied < SUM_CONSTRAINED
+
+    @property
+    def never_right(self) -> bool:
+        """Whether the evidence against "these scores are right" has ever reached 1 / α."""
+        return bool(self.verdict_most >= np.log(1.0 / VERDICT_ALPHA))
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastAlarm:
+    """A followed place (0 is all rows) whose evidence, M / A, has reached 1, and since when."""
+
+    place: int
+    evidence: float
+    onset_us: int
+
+
+def start_forecasts(places: int) -> Forecasts:
+    """Nothing staked yet, for all rows and `places` slices."""
+    size = 1 + places
+    return Forecasts(
+        wealth=np.full((size, ALTERNATIVES), -np.inf),
+        onset_us=np.zeros((size, ALTERNATIVES), np.int64),
+        run=np.zeros((size, ALTERNATIVES)),
+        muted_until_us=np.full(size, np.iinfo(np.int64).min, np.int64),
+        verdict=np.zeros(len(VERDICT_SHIFTS)),
+    )
+
+
+def follow(
+    before: Forecasts,
+    tick: ForecastTick,
+    *,
+    start_us: int,
+    stake: FloatArray,
+    threshold: float,
+    mute_us: int,
+) -> tuple[Forecasts, tuple[ForecastAlarm, ...]]:
+    """One tick of the budgeted evidence: M ← (M + stake)·E, an alarm at M ≥ threshold.
+
+    stake (S,) are hours of the budget for this tick. A place without clusters in the tick stands
+    still. After an alarm a place is silent for `mute_us`.
+    """
+    prior = np.full(ALTERNATIVES, 1.0 / ALTERNATIVES)
+    priors = np.tile(prior, (len(stake), 1))
+    if before.sum_constrained:
+        tilts = np.where(np.arange(ALTERNATIVES) >= len(SHIFTS), 1.0 / len(TILTS), 0.0)
+        priors[0] = tilts
+    bets = (tick.clusters > 0.0) & (start_us >= before.muted_until_us)
+    with np.errstate(divide="ignore"):
+        staked = np.log(stake)[:, None] + np.log(priors)
+    log_e = np.where(bets[:, None], tick.log_e, 0.0)
+    wealth = np.where(bets[:, None], np.logaddexp(before.wealth, staked) + log_e, before.wealth)
+    if before.sum_constrained:
+        wealth[0, : len(SHIFTS)] = -np.inf
+    run = before.run + log_e
+    began = np.where(before.run <= 0.0, start_us, before.onset_us)
+    onset, run = np.where(run <= 0.0, start_us, began), np.maximum(run, 0.0)
+    total = np.array([_logsumexp(row) for row in wealth])
+    alarms, muted = [], before.muted_until_us.copy()
+    for place in np.flatnonzero(total >= np.log(threshold)):
+        best = int(np.argmax(wealth[place]))
+        evidence = float(np.exp(min(total[place] - np.log(threshold), 700.0)))
+        alarms.append(ForecastAlarm(int(place), evidence, int(onset[place, best])))
+        wealth[place], run[place] = -np.inf, 0.0
+        muted[place] = start_us + mute_us
+    path = before.verdict + np.cumsum(tick.verdict, axis=0)
+    mean = [_logsumexp(row) - np.log(len(row)) for row in path]
+    after = replace(
+        before,
+        wealth=wealth,
+        onset_us=onset.astype(np.int64),
+        run=run,
+        muted_until_us=muted,
+        verdict=path[-1] if len(path) else before.verdict,
+        verdict_most=max(before.verdict_most, *mean, -np.inf),
+        last_us=start_us if tick.rows else before.last_us,
+        clusters=before.clusters + tick.clusters[0],
+        rows=before.rows + tick.rows,
+        squares=before.squares + tick.squares,
+        implied=before.implied + tick.implied,
+    )
+    return after, tuple(alarms)
+
+
+def first_seen(cluster: IntArray, seen: IntArray) -> BoolArray:
+    """Rows (n,) whose cluster had not begun before: later rows of it tell nothing new for sure."""
+    return np.asarray(~np.isin(cluster, seen), dtype=np.bool_)
+
+
+def _logsumexp(values: FloatArray) -> float:
+    top = float(values.max())
+    return top if np.isinf(top) else top + float(np.log(np.exp(values - top).sum()))
