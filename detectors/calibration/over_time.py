@@ -22,14 +22,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from detectors.calibration.cluster import group_means, log_ratio
-from detectors.calibration.rows import log_odds
-from detectors.records import BoolArray, CodeArray, FloatArray, IntArray
+from detectors.calibration.rows import log_odds, sigmoid
+from detectors.records import CodeArray, FloatArray, IntArray
+from detectors.sums import Curve
 
 SHIFTS = (0.1, 0.2, 0.4, 0.8, -0.1, -0.2, -0.4, -0.8)
 TILTS = (0.6, 0.8, 1.25, 1.6)
 SHIFT_GATE = 0.05
 TILT_GATES = (0.85, 1.15)
 ALTERNATIVES = len(SHIFTS) + len(TILTS)
+MOVES = (-2.0, -1.2, -0.6, -0.2, 0.0, 0.2, 0.6, 1.2, 2.0)
+NOT_MOVED = MOVES.index(0.0)
+SHIFT_SUMS = 2 + len(MOVES)
 VERDICT_SHIFTS = (0.2, 0.4, -0.2, -0.4)
 VERDICT_ALPHA = 0.05
 SUM_CONSTRAINED = 0.2
@@ -37,6 +41,7 @@ SUM_CONSTRAINED = 0.2
 FEWEST_CLUSTERS = 20
 LARGEST_MEAN_OF_ONE = 1.5
 """With fewer rows a cluster than this on average, a cluster is mostly one row."""
+NEVER = np.iinfo(np.int64).min
 SAFE = 1e-3
 """Scores are read as no surer than one in a thousand: beyond, one surprise would decide alone."""
 
@@ -46,18 +51,15 @@ class ForecastTick:
     """What the clusters of a tick say of all rows (place 0) and of S - 1 slices.
 
     log_e (S, J) are sums over clusters; `clusters` (S,) how many there were, and verdict (c, 4)
-    what each of them says of all rows, in order of time.
-    `surplus` and `information` (S,) are Σ(y - p) and Σp(1 - p) with every cluster counted as one
-    row, `spread` (S,) the variance of that surplus. `squares` and `implied` are Σ over clusters of
-    (Σ(y - p))² and Σp(1 - p) of all rows as they came.
+    what each of them says of all rows, in order of time. sums (k, S) count every cluster as one
+    row: see `shift_of`. `squares` and `implied` are Σ over clusters of (Σ(y - p))² and Σp(1 - p) of
+    all rows as they came.
     """
 
     log_e: FloatArray
     verdict: FloatArray
     clusters: FloatArray
-    surplus: FloatArray
-    information: FloatArray
-    spread: FloatArray
+    sums: FloatArray
     rows: int
     squares: float
     implied: float
@@ -103,10 +105,12 @@ def read_tick(
     `cost` (J,) is a log taken off each cluster's e-value: the price of a null that was estimated.
     """
     e = np.exp(np.column_stack([row_log_e(p, y, centre), row_verdict_log_e(p, y)]))
+    moved = log_odds(np.clip(p, SAFE, 1.0 - SAFE))[:, None] + np.array(MOVES)
+    expected, columns = sigmoid(moved), e.shape[1]
     cost = np.zeros(ALTERNATIVES) if cost is None else cost
     size = 1 + places
     log_e, verdict = np.zeros((size, ALTERNATIVES)), np.zeros((0, len(VERDICT_SHIFTS)))
-    clusters, surplus, information, spread = (np.zeros(size) for _ in range(4))
+    clusters, sums = np.zeros(size), np.zeros((SHIFT_SUMS, size))
     squares = implied = 0.0
     many = int(cluster.max()) + 1 if len(cluster) else 1
     whole: list[CodeArray | None] = [None, *slices]
@@ -118,19 +122,33 @@ def read_tick(
         pairs, group = np.unique(at * many + cluster[inside], return_inverse=True)
         of = pairs // many
         gap, sure = y[inside] - p[inside], p[inside] * (1.0 - p[inside])
-        means = group_means(np.column_stack([e[inside], gap, sure]), group)
-        gaps, sures = means[:, -2], means[:, -1]
+        means = group_means(np.column_stack([e[inside], gap, sure, expected[inside]]), group)
+        gaps, rest = means[:, columns], means[:, columns + 2 :]
         np.add.at(log_e, of, np.log(means[:, :ALTERNATIVES]) - cost)
-        for sums, part in ((clusters, 1.0), (surplus, gaps), (information, sures)):
-            np.add.at(sums, of, part)
-        np.add.at(spread, of, gaps**2)
+        np.add.at(clusters, of, 1.0)
+        parts = np.column_stack([gaps + rest[:, NOT_MOVED], gaps**2, rest])
+        np.add.at(sums.T, of, parts)
         if code is None:
-            verdict = np.log(means[:, ALTERNATIVES:-2])
+            verdict = np.log(means[:, ALTERNATIVES:columns])
             squares = float(np.square(gaps * np.bincount(group)).sum())
             implied = float(sure.sum())
-    return ForecastTick(
-        log_e, verdict, clusters, surplus, information, spread, len(p), squares, implied
-    )
+    return ForecastTick(log_e, verdict, clusters, sums, len(p), squares, implied)
+
+
+def shift_of(sums: FloatArray) -> tuple[float, float] | None:
+    """The shift of log odds that makes as many events expected as there were, and its error.
+
+    sums (k,) are Σy, Σ(y - p)² and Σp at each of `MOVES`, between which p is read on a line. Beyond
+    them the shift is not told apart from the last.
+    """
+    observed, spread, expected = float(sums[0]), float(sums[1]), sums[2:]
+    if not np.ptp(expected) > 0.0:
+        return None
+    at = float(np.interp(observed, expected, MOVES))
+    step = 0.1
+    around = np.interp([at - step, at + step], MOVES, expected)
+    information = float(np.ptp(around)) / (2.0 * step)
+    return at, float(np.sqrt(spread)) / max(information, 1e-12)
 
 
 def estimated_null_cost(p: FloatArray, centre: float, clusters: float) -> FloatArray:
@@ -152,6 +170,8 @@ def estimated_null_cost(p: FloatArray, centre: float, clusters: float) -> FloatA
 class Forecasts:
     """What has been staked and won so far: log wealth (S, J) in hours, -inf where nothing is.
 
+    `onset_us` and `run` (S, J) say since when each bet has been winning. `muted_until_us` and
+    `last_us` (S,) are instants, NEVER where there was none.
     `verdict` (4,) is the log e-value since the first row and `verdict_most` the most that its mean
     has been, after any cluster: that may be looked at, and it is told once.
     The last four count multi-row clusters: clusters, rows, Σ(Σ(y - p))² and Σp(1 - p).
@@ -161,9 +181,9 @@ class Forecasts:
     onset_us: IntArray
     run: FloatArray
     muted_until_us: IntArray
+    last_us: IntArray
     verdict: FloatArray
     verdict_most: float = 0.0
-    last_us: int | None = None
     clusters: float = 0.0
     rows: float = 0.0
     squares: float = 0.0
@@ -198,7 +218,8 @@ def start_forecasts(places: int) -> Forecasts:
         wealth=np.full((size, ALTERNATIVES), -np.inf),
         onset_us=np.zeros((size, ALTERNATIVES), np.int64),
         run=np.zeros((size, ALTERNATIVES)),
-        muted_until_us=np.full(size, np.iinfo(np.int64).min, np.int64),
+        muted_until_us=np.full(size, NEVER, np.int64),
+        last_us=np.full(size, NEVER, np.int64),
         verdict=np.zeros(len(VERDICT_SHIFTS)),
     )
 
@@ -249,9 +270,9 @@ def follow(
         run=run,
         muted_until_us=muted,
         verdict=path[-1] if len(path) else before.verdict,
-        verdict_most=max(before.verdict_most, *mean, -np.inf),
-        last_us=start_us if tick.rows else before.last_us,
-        clusters=before.clusters + tick.clusters[0],
+        verdict_most=float(max(before.verdict_most, *mean, -np.inf)),
+        last_us=np.where(tick.clusters > 0.0, start_us, before.last_us),
+        clusters=before.clusters + float(tick.clusters[0]),
         rows=before.rows + tick.rows,
         squares=before.squares + tick.squares,
         implied=before.implied + tick.implied,
@@ -259,9 +280,28 @@ def follow(
     return after, tuple(alarms)
 
 
-def first_seen(cluster: IntArray, seen: IntArray) -> BoolArray:
-    """Rows (n,) whose cluster had not begun before: later rows of it tell nothing new for sure."""
-    return np.asarray(~np.isin(cluster, seen), dtype=np.bool_)
+@dataclass(frozen=True, slots=True, eq=False)
+class Null:
+    """What a score is held to: itself, or the reference's `curve` at a `cost` (J,) a cluster."""
+
+    centre: float
+    cost: FloatArray
+    curve: Curve | None = None
+
+    def probability(self, score: FloatArray) -> FloatArray:
+        """The probability (n,) that labels are held to."""
+        p = score if self.curve is None else self.curve.apply(score)
+        return np.clip(p, SAFE, 1.0 - SAFE)
+
+
+def null_of(score: FloatArray, curve: Curve | None, clusters: int) -> Null:
+    """The null for scores like (n,) these; a curve was learnt from so many clusters of labels."""
+    held = Null(0.0, np.zeros(ALTERNATIVES), curve)
+    p = held.probability(score[np.isfinite(score)])
+    centre = float(log_odds(np.array(p.mean()))) if len(p) else 0.0
+    if curve is None:
+        return replace(held, centre=centre)
+    return replace(held, centre=centre, cost=estimated_null_cost(p, centre, clusters))
 
 
 def _logsumexp(values: FloatArray) -> float:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from detectors.records import BaselinePlan, Design, NamedDetector, Settings, Task
+from detectors.records import BaselinePlan, CalibratedTo, Design, NamedDetector, Settings, Task
 from monitor.durations import parse_budget, parse_duration, parse_tick
 from monitor.errors import UsageError
 from monitor.files.roles import Roles, parse_slices
@@ -87,6 +87,7 @@ def settings_options(command: F) -> F:
             review_us=None if review is None else parse_duration(review, what="review"),
             margin=given.pop("margin"),
             holidays=given.pop("holidays"),
+            calibration=CalibratedTo(given.pop("calibration")),
             named=_detectors(given.pop("detectors")),
             baseline=_plan(given.pop("baseline"), given.pop("arms"), given.pop("propensity")),
         )
@@ -117,6 +118,13 @@ def settings_options(command: F) -> F:
         multiple=True,
         metavar="METHOD:SIGNAL",
         help="Also run a named detector on score, loss, a column or columns; files tickets.",
+    )(wrapped)
+    wrapped = click.option(
+        "--calibration",
+        type=click.Choice([against.value for against in CalibratedTo]),
+        default=CalibratedTo.REFERENCE.value,
+        show_default=True,
+        help="Hold scores to what they meant in the reference, or to outcomes as probabilities.",
     )(wrapped)
     wrapped = click.option(
         "--holidays", metavar="CC", help="Country whose public holidays count as noisy days: US."

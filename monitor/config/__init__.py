@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from alerts.plain import plain
-from detectors.records import Budget, Design, NamedDetector, Settings, Task
+from detectors.records import Budget, CalibratedTo, Design, NamedDetector, Settings, Task
 from monitor.config.baseline import BaselineConfig
 from monitor.config.channels import check_channel, secret_of
 from monitor.config.oncall import (
@@ -95,6 +95,7 @@ class ModelConfig(Section):
     margin: float = Field(0.01, gt=0, lt=1)
     alpha: float = Field(0.04, gt=0, lt=0.5)
     holidays: str | None = None
+    calibration: CalibratedTo = CalibratedTo.REFERENCE
     slices: tuple[tuple[str, ...], ...] = ()
     source_domain: str | None = None
     sampling: float = Field(1.0, gt=0, le=1)
@@ -147,6 +148,7 @@ class ModelConfig(Section):
             margin=self.margin,
             alpha=self.alpha,
             holidays=self.holidays,
+            calibration=self.calibration,
             named=tuple(
                 NamedDetector(named.method, named.signal, dict(named.options))
                 for named in self.detectors

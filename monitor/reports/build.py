@@ -36,6 +36,7 @@ from detectors.profile import fit_profile
 from detectors.records import (
     HOUR_US,
     BoolArray,
+    CalibratedTo,
     Categories,
     Deployment,
     Diagnosis,
@@ -139,7 +140,7 @@ def answer(
         calibration=calibration_of(
             current,
             task=schema.task,
-            reference=reference,
+            reference=None if settings.calibration is CalibratedTo.OUTCOMES else reference,
             slices=_slices(reference, current, schema),
             search=_searched(current, schema),
         ),

@@ -12,6 +12,7 @@ from alerts.lifecycle import decide
 from alerts.mappings import MappingVersion
 from alerts.records import Decision, Incident, Message, RetrainingRequest
 from alerts.settings import AlertSettings
+from detectors.calibration.over_time import SHIFT_GATE
 from detectors.diagnosis import DiagnosisContext, diagnose
 from detectors.records import (
     DAY_US,
@@ -45,6 +46,7 @@ from monitor.watching.aftermath import (
     with_harm,
     with_history,
 )
+from monitor.watching.forecast_watch import recent_shift
 from monitor.watching.onset import from_onset_on
 from monitor.watching.pipeline import Evaluation
 from monitor.watching.progress import Progress, TickClock, index_of
@@ -525,6 +527,12 @@ def _inside_margin(
         if stream.startswith("transfer.suspect"):
             answers.append(stream.partition("@")[2] not in watched(progress))
             continue
+        shift = None
+        if progress.forecast_watch is not None:
+            shift = recent_shift(watch, progress.forecast_watch, stream)
+        if shift is not None:
+            answers.append(abs(shift[0]) <= max(SHIFT_GATE, 1.64 * shift[1]))
+            continue
         if stream.startswith("transfer.verdict"):
             answers.append(verdict is None or verdict.state is not TransferState.HURTS)
             continue
@@ -550,7 +558,7 @@ def _inside_margin(
 
 def spends_budget(incident: Incident) -> bool:
     """Whether an incident paged on evidence the budget bounds: not schema, not the verdict."""
-    outside = ("schema", "transfer.verdict")
+    outside = ("schema", "transfer.verdict", "calibration.verdict")
     return incident.tier is Tier.PAGE and not all(
         stream.startswith(outside) for stream in incident.streams
     )

@@ -34,6 +34,11 @@ from detectors.schema.ticks import learn_runs, tick_checks
 from detectors.streams import effect_words, statistics
 from detectors.summary import TickSummary, merge_summaries, summarise, summarise_labels
 from monitor.rows.base import RowSource
+from monitor.watching.forecast_watch import (
+    gathering,
+    open_forecast_watch,
+    step_forecast_watch,
+)
 from monitor.watching.label_watch import open_label_watch, step_label_watch, watching, without_pages
 from monitor.watching.named import open_named, step_named
 from monitor.watching.progress import Progress, TickClock, reference_level
@@ -76,6 +81,7 @@ def open_progress(watch: Watch, reference: Window | None, lend: Lend | None = No
         schema_memory=learn_runs(watch.profile, features),
         named=named | named_on_labels,
         label_watch=open_label_watch(watch, reference, label.tick_us),
+        forecast_watch=open_forecast_watch(watch),
     )
 
 
@@ -238,6 +244,7 @@ def _close(
         if name == "label":
             pieces = _comparable(progress, pieces, rows, start_us, end_us)
             pieces = watching(pieces, watch, progress.label_watch)
+            pieces = gathering(pieces, watch, progress.forecast_watch)
         summary = _summary(watch, name, pieces, start_us, end_us)
         summaries.append((name, summary))
         clock.next_us = end_us
@@ -247,6 +254,7 @@ def _close(
             )
             findings += seen
         else:
+            findings += _by_cluster(watch, progress, start_us, instant_us)
             day_closed |= add_cohort(progress.cohort_days, summary, cohort_us=watch.cohort_us)
         clock.partial = (
             summary
@@ -257,6 +265,20 @@ def _close(
             findings += _step(watch, progress, name, instant_us)
     progress.evaluated_until_us = instant_us
     return Evaluation(instant_us, tuple(summaries), tuple(findings), day_closed)
+
+
+def _by_cluster(watch: Watch, progress: Progress, start_us: int, instant_us: int) -> list[Finding]:
+    """Evidence on calibration of the base tick's clusters."""
+    bank = progress.label.bank
+    found = step_forecast_watch(
+        watch,
+        progress.forecast_watch,
+        start_us,
+        instant_us,
+        age_us=bank.age_us,
+        fleet=bank.prior is not None,
+    )
+    return without_pages(progress.label_watch, found)
 
 
 def _comparable(

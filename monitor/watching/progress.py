@@ -15,6 +15,7 @@ from detectors.summary import TickSummary
 
 if TYPE_CHECKING:
     from monitor.baseline.baselines import Scorer
+    from monitor.watching.forecast_watch import ForecastWatch
     from monitor.watching.label_watch import LabelWatch
 
 RECENT_US = 3 * DAY_US
@@ -108,6 +109,7 @@ class Progress:
     verdict_told: list[str] = field(default_factory=list)
     broken_mappings: dict[str, int] = field(default_factory=dict)
     label_watch: LabelWatch | None = None
+    forecast_watch: ForecastWatch | None = None
     pages: int = 0
     tickets: int = 0
     left_out: int = 0
@@ -142,6 +144,9 @@ class Progress:
                 "label_watch": None
                 if self.label_watch is None
                 else [_pack(self.label_watch.clock), self.label_watch.extras()],
+                "forecast_watch": None
+                if self.forecast_watch is None
+                else self.forecast_watch.to_dict(),
                 "pages": self.pages,
                 "tickets": self.tickets,
                 "left_out": self.left_out,
@@ -154,9 +159,12 @@ class Progress:
     @classmethod
     def from_bytes(cls, data: bytes) -> Progress:
         """Read back what `to_bytes` wrote."""
+        from monitor.watching.forecast_watch import ForecastWatch
         from monitor.watching.label_watch import LabelWatch
 
         stored = msgspec.msgpack.decode(data)
+        if stored.get("forecast_watch") is not None:
+            stored["forecast_watch"] = ForecastWatch.restored(stored["forecast_watch"])
         beside = stored.get("label_watch")
         if beside is not None:
             stored["label_watch"] = LabelWatch.restored(_unpack(beside[0]), beside[1])

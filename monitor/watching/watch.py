@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
+from detectors.calibration.over_time import Null, null_of
 from detectors.drift.follow import FOLLOW_VERSION
 from detectors.evidence.bank import ENGINE_VERSION
 from detectors.profile import Profile
@@ -20,6 +21,7 @@ from detectors.records import (
     DAY_US,
     HOUR_US,
     AppliedMapping,
+    CalibratedTo,
     Deployment,
     IntArray,
     Schema,
@@ -27,7 +29,7 @@ from detectors.records import (
     StreamSpec,
     Window,
 )
-from detectors.streams import feature_streams, label_streams
+from detectors.streams import by_cluster, feature_streams, forecast_streams, label_streams
 from detectors.summary import fit_profile
 from detectors.transfer.designs import with_contrast
 from detectors.transfer.loss import loss_of
@@ -48,7 +50,8 @@ class Watch:
     `reference_rows_per_day`, the rows a day of its quietest and its busiest week. By `mappings`
     rows are read in the terms of the reference. Rows before `live_since_us` are not judged: they
     came before the version that the reference is of, or are the reference. `versions` is what
-    anchors and the source probe say of the model's versions.
+    anchors and the source probe say of the model's versions. `forecast_specs` are followed by
+    cluster against `forecast_null`.
     """
 
     deployment: Deployment
@@ -67,6 +70,8 @@ class Watch:
     mappings: tuple[AppliedMapping, ...] = ()
     live_since_us: int | None = None
     versions: VersionFacts = NOTHING_KNOWN
+    forecast_specs: tuple[StreamSpec, ...] = ()
+    forecast_null: Null | None = None
 
     @property
     def cohort_us(self) -> int:
@@ -107,7 +112,19 @@ def open_watch(
         fingerprint=_fingerprint(deployment, schema, settings, fitted, mappings),
         mappings=mappings,
         live_since_us=live_since_us,
+        forecast_specs=forecast_streams(fitted, settings),
+        forecast_null=_forecast_null(reference, fitted, settings),
     )
+
+
+def _forecast_null(reference: Window, profile: Profile, settings: Settings) -> Null | None:
+    """What scores are held to by cluster; None where they are not followed so."""
+    if not by_cluster(profile, settings) or reference.score is None:
+        return None
+    relative = settings.calibration is CalibratedTo.REFERENCE
+    drawn = sample_rows(reference, DIAGNOSIS_ROWS, seed=0)
+    assert drawn.score is not None
+    return null_of(drawn.score, profile.ruler.curve if relative else None, profile.clusters)
 
 
 def comparable_reference(reference: Window, schema: Schema, settings: Settings) -> Window:

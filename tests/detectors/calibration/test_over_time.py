@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from detectors.calibration.in_the_large import in_the_large
 from detectors.calibration.over_time import (
     ALTERNATIVES,
     SHIFT_GATE,
@@ -21,6 +22,7 @@ from detectors.calibration.over_time import (
     read_tick,
     row_log_e,
     row_verdict_log_e,
+    shift_of,
     start_forecasts,
 )
 from detectors.calibration.rows import log_odds, sigmoid
@@ -83,7 +85,7 @@ def test_forty_copies_of_each_forecast_tell_what_one_tells() -> None:
     assert copies.log_e == pytest.approx(once.log_e)
     assert copies.verdict == pytest.approx(once.verdict)
     assert copies.clusters == pytest.approx([50.0])
-    assert copies.surplus == pytest.approx(once.surplus)
+    assert copies.sums == pytest.approx(once.sums)
 
 
 def test_a_slice_is_what_its_rows_alone_would_say() -> None:
@@ -94,8 +96,9 @@ def test_a_slice_is_what_its_rows_alone_would_say() -> None:
     inside = place == 0
     numbers = np.unique(cluster[inside], return_inverse=True)[1]
     own = read_tick(p[inside], y[inside], numbers, [], places=0, centre=0.2)
-    for name in ("log_e", "clusters", "surplus", "information", "spread"):
-        assert getattr(both, name)[1] == pytest.approx(getattr(own, name)[0])
+    assert both.log_e[1] == pytest.approx(own.log_e[0])
+    assert both.clusters[1] == own.clusters[0]
+    assert both.sums[:, 1] == pytest.approx(own.sums[:, 0])
 
 
 def test_the_nba_was_never_right_and_baseball_may_be() -> None:
@@ -186,6 +189,18 @@ def test_a_null_that_was_estimated_costs_what_keeps_its_wealth_fair() -> None:
         growth += binom.pmf(ones, 300, truth) * (truth * up + (1 - truth) * down) * fair
     assert (growth <= 1.0).all()
     assert np.exp(estimated_null_cost(np.array([0.3]), 0.0, 300.0)).max() > 1.01
+
+
+@pytest.mark.parametrize("shift", [-0.9, -0.3, 0.05, 0.7])
+def test_the_shift_read_from_sums_is_the_maximum_likelihood_intercept(shift: float) -> None:
+    rng = np.random.default_rng(31)
+    p = rng.uniform(0.05, 0.95, 4000)
+    y = (rng.random(4000) < sigmoid(log_odds(p) + shift)).astype(float)
+    told, exact = shift_of(one_tick(p, y).sums[:, 0]), in_the_large(p, y)
+    assert told is not None
+    assert exact is not None
+    assert told[0] == pytest.approx(exact.intercept, abs=0.01)
+    assert told[1] == pytest.approx(exact.intercept_se, rel=0.15)
 
 
 def test_the_verdict_asks_of_the_exact_probability() -> None:
