@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -96,6 +96,13 @@ def spending_bounds(
     return _bounds(tuple(map(float, information)), tuple(map(float, elapsed)), alpha)
 
 
+@cache
+def _legendre(points: int) -> tuple[FloatArray, FloatArray]:
+    """Nodes and weights on [-1, 1]; few sizes are asked for, and each is slow to find."""
+    nodes, weights = np.polynomial.legendre.leggauss(points)
+    return nodes, weights
+
+
 @lru_cache(maxsize=512)
 def _bounds(
     information: tuple[float, ...], elapsed: tuple[float, ...], alpha: float
@@ -110,7 +117,7 @@ def _bounds(
     steps = np.diff(times, prepend=0.0)
     # nodes close enough together for the narrowest step of the motion
     points = int(np.clip(40.0 / np.sqrt((steps / times).min()), 200, 1200))
-    nodes, node_weights = np.polynomial.legendre.leggauss(points)
+    nodes, node_weights = _legendre(-(-points // 100) * 100)
     at = np.zeros(1)
     mass = np.ones(1)
     bounds = []

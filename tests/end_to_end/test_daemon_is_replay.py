@@ -13,7 +13,7 @@ import pytest
 from detectors.records import DAY_US, Deployment, Task, to_datetime, to_us
 from monitor.api.decode_arrow import decode_arrow_events, decode_arrow_labels
 from monitor.api.limits import IngestLimits
-from monitor.config import parse_config
+from monitor.config import Config, parse_config
 from monitor.files.references import add_reference_table
 from monitor.files.tables import Table
 from monitor.process.daemon import Service
@@ -48,8 +48,15 @@ def log() -> pa.Table:
     return history(days=LIVE_DAYS, rows_a_day=120, seed=2, first_day=30, fault_day=50)
 
 
-def service(url: str) -> Service:
-    config = parse_config(
+@pytest.fixture(scope="module")
+def result(reference: Table, log: pa.Table) -> Replay:
+    settings = configuration("sqlite://").models[MODEL].settings()
+    settings = replace(settings, review_us=LIVE_DAYS * DAY_US)
+    return replay(reference, as_table(log, like=reference), settings, model=MODEL)
+
+
+def configuration(url: str) -> Config:
+    return parse_config(
         {
             "service": {"database": url},
             "models": {
@@ -64,7 +71,10 @@ def service(url: str) -> Service:
         },
         source="test",
     )
-    return Service(config, FixedClock())
+
+
+def service(url: str) -> Service:
+    return Service(configuration(url), FixedClock())
 
 
 def push(running: Service, log: pa.Table, since_us: int, until_us: int) -> None:
@@ -129,6 +139,7 @@ def test_daemon_and_replay_find_the_same_alarms_and_incidents(
     monkeypatch: pytest.MonkeyPatch,
     reference: Table,
     log: pa.Table,
+    result: Replay,
     store: str,
     step_days: int,
     held_rows: int,
@@ -163,9 +174,6 @@ def test_daemon_and_replay_find_the_same_alarms_and_incidents(
             running.ingest.start()
     push(running, log, START_US + 70 * DAY_US, START_US + 90 * DAY_US)
     running.flush(MODEL)
-
-    settings = replace(running.settings_of(MODEL), review_us=LIVE_DAYS * DAY_US)
-    result = replay(reference, as_table(log, like=reference), settings, model=MODEL)
 
     with running.database.read() as session:
         incidents = list_incidents(session, model=MODEL, limit=1000)
