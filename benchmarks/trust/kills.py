@@ -56,7 +56,7 @@ MODEL = "churn"
 NURSERY = nursery()
 FIRST_DAY, DAYS = 30, 30
 LONGEST_LIFE_S = 1.5
-LONGEST_WAIT_S = 6.0
+LONGEST_WAIT_S = 25.0
 """For a named point; then the daemon is killed where it is."""
 
 

@@ -23,14 +23,9 @@ from pathlib import Path
 import structlog
 
 from benchmarks.trust.faulty import Faults, Harm
-from benchmarks.trust.simulation import (
-    MODEL,
-    PAST,
-    Simulation,
-    Story,
-    World,
-    simulation,
-)
+from benchmarks.trust.simulation import Simulation, simulation
+from benchmarks.trust.stories import MODEL, PAST, Story
+from benchmarks.trust.world import World
 from detectors.records import DAY_US, to_datetime
 from tests.end_to_end.histories import START_US
 
