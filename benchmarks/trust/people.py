@@ -73,6 +73,15 @@ class PeopledWorld(World):
             if self.rng.random() < 0.5:
                 self.attempt(self.deliver)
 
+    def aftermath(self) -> None:
+        self.faults.armed = True
+        for _ in range(self.rng.choice((1, 2))):
+            self.attempt(self.deliver)
+            self.evening()
+            self.clock.instant += timedelta(hours=self.rng.uniform(0, 8))
+            self.attempt(self.tend)
+        self.faults.armed = False
+
     def keep_house(self) -> None:
         # Rows that were promised may go from here on, those of before the retention.
         self.prunable = self.story.late_values

@@ -247,10 +247,14 @@ class World:
             self.evening()
         self.faults.armed = False
         self.service().flush(MODEL)
+        self.aftermath()
         self.settle()
 
     def evening(self) -> None:
         """What people do of a day."""
+
+    def aftermath(self) -> None:
+        """What people do once everything has been judged."""
 
     def settle(self) -> None:
         """Deliver until nothing is due; what was given up is replayed once."""
