@@ -48,7 +48,7 @@ from benchmarks.trust.fuzz_decoders import resident_bytes
 from benchmarks.trust.people import PeopledWorld
 from benchmarks.trust.stories import DOMAINS, SECRET, TROUBLES, Story, tell
 from benchmarks.trust.world import World, quick
-from monitor import judgement, runner
+from monitor.watching import judgement, runner
 from storage.migrations import upgrade
 
 MOST_FAULTS = 12
