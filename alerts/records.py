@@ -39,6 +39,14 @@ class IncidentKind(StrEnum):
     TOO_LITTLE_DATA = "too little data"
 
 
+SERVICE_KINDS = (
+    IncidentKind.SOURCE_QUIET,
+    IncidentKind.NO_LABELS,
+    IncidentKind.TOO_LITTLE_DATA,
+)
+"""About what arrives, the most pressing first."""
+
+
 class Severity(StrEnum):
     """How bad it is, in the words channels and routes use; `rank` orders them."""
 

@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from alerts.records import Change, Incident, IncidentKind, IncidentState
+from alerts.records import SERVICE_KINDS, Change, Incident, IncidentKind, IncidentState
 from detectors.records import Deployment, Mode, Tier
 from storage.engine import insert_into
 from storage.tables import IncidentChangeRow, IncidentRow
@@ -105,6 +105,21 @@ def count_open(session: Session) -> dict[tuple[Deployment, Tier], int]:
     return {
         (Deployment(model, domain), Tier(tier)): count
         for model, domain, tier, count in session.execute(query)
+    }
+
+
+def open_arrivals(session: Session) -> dict[Deployment, tuple[IncidentKind, ...]]:
+    """What is amiss with the arrival of rows and labels, by deployment; domain "" is a model."""
+    query = select(IncidentRow.model, IncidentRow.domain, IncidentRow.kind).where(
+        IncidentRow.state != IncidentState.RESOLVED.value,
+        IncidentRow.kind.in_([kind.value for kind in SERVICE_KINDS]),
+    )
+    found: dict[Deployment, set[str]] = {}
+    for model, domain, kind in session.execute(query):
+        found.setdefault(Deployment(model, domain), set()).add(kind)
+    return {
+        deployment: tuple(kind for kind in SERVICE_KINDS if kind.value in kinds)
+        for deployment, kinds in found.items()
     }
 
 

@@ -33,7 +33,8 @@ class ApiContext:
     `config` returns the snapshot in force now. `report_of` builds a kedge.report/1 over the last
     `days` of event time (None: the default window) and raises a KedgeError in words where it
     cannot. `flush` closes every tick of a model and says what that brought. `ready` maps what
-    was looked at to "" or to what is wrong with it. `routing` is the table that
+    rows need to be taken to "" or to what is wrong with it, and `healthy` what the rest of the
+    service needs as well. `routing` is the table that
     says who gets a message. `send_test` sends a test message through a configured channel.
     """
 
@@ -44,6 +45,7 @@ class ApiContext:
     report_of: Callable[[Deployment, int | None], dict[str, Any]]
     flush: Callable[[str], Mapping[str, int]]
     ready: Callable[[], Mapping[str, str]]
+    healthy: Callable[[], Mapping[str, str]]
     routing: Callable[[], RoutingTable]
     metrics: Exposition
     send_test: Callable[[str], Trial] = lambda channel: Trial(channel, False, "no way out")

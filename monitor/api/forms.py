@@ -7,7 +7,7 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from alerts.records import RetrainingRequest
+from alerts.records import SERVICE_KINDS, IncidentKind, RetrainingRequest
 from alerts.silences import Silence
 from detectors.records import (
     HOUR_US,
@@ -25,6 +25,7 @@ from storage.outbox import DeadLetter, Waiting
 from storage.references import Reference
 
 Open = Mapping[tuple[Deployment, Tier], int]
+Arrivals = Mapping[Deployment, tuple[IncidentKind, ...]]
 
 _NOT_YET = {
     "state": TransferState.UNDETERMINED.value,
@@ -36,11 +37,15 @@ _NOT_YET = {
 
 
 def domain_json(
-    state: DeploymentState, open_incidents: Open, waiting: Mapping[Deployment, int]
+    state: DeploymentState,
+    open_incidents: Open,
+    waiting: Mapping[Deployment, int],
+    arrivals: Arrivals,
 ) -> dict[str, Any]:
     """Where a deployment stands; `status` is empty before its first check.
 
-    `waiting` counts the mappings that nobody has verified: with one, a domain is never just ok.
+    `waiting` counts the mappings that nobody has verified, and `arrivals` names what is amiss with
+    its rows and labels, or with those of its whole model: with either, a domain is never just ok.
     """
     deployment, status = state.deployment, state.status
     pages = open_incidents.get((deployment, Tier.PAGE), 0)
@@ -52,6 +57,11 @@ def domain_json(
     if unverified:
         answer = State.WATCH if answer is State.OK else answer
         words = f"unverified: {_count(unverified, 'mapping')} to review; {words}"
+    amiss = arrivals_of(deployment, arrivals)
+    if amiss:
+        known = answer in {State.HARM, State.DRIFT}
+        answer = answer if known else _WHILE_AMISS[amiss[0]]
+        words = f"{', '.join(kind.value for kind in amiss)}; {words}"
     tick_us = status.get("tick_us")
     return {
         "model": deployment.model,
@@ -63,6 +73,7 @@ def domain_json(
         "why_not": status.get("why_not", "not evaluated yet"),
         "transfer": transfer,
         "verification": "unverified" if unverified else "verified",
+        "arrivals": [kind.value for kind in amiss],
         "open_incidents": {"page": pages, "ticket": tickets},
         "pages": status.get("pages", 0),
         "tickets": status.get("tickets", 0),
@@ -74,6 +85,22 @@ def domain_json(
         "cohorts_evaluated_until": instant(state.cohort_evaluated_until_us),
         "tick_hours": None if tick_us is None else tick_us / HOUR_US,
     }
+
+
+_WHILE_AMISS = {
+    IncidentKind.SOURCE_QUIET: State.WATCH,
+    IncidentKind.NO_LABELS: State.WATCH,
+    IncidentKind.TOO_LITTLE_DATA: State.UNDETERMINED,
+}
+
+
+def arrivals_of(deployment: Deployment, arrivals: Arrivals) -> tuple[IncidentKind, ...]:
+    """What is amiss with a domain's rows and labels; a source that is quiet is so everywhere."""
+    own = {
+        *arrivals.get(deployment, ()),
+        *arrivals.get(Deployment(deployment.model, ""), ()),
+    }
+    return tuple(kind for kind in SERVICE_KINDS if kind in own)
 
 
 def _standing(

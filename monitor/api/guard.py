@@ -27,7 +27,7 @@ from monitor.api.rates import Rates
 from monitor.clock import Clock
 from monitor.config import Config, ServiceConfig
 
-OPEN_PATHS = frozenset({"/livez", "/readyz"})
+OPEN_PATHS = frozenset({"/livez", "/readyz", "/healthz"})
 LOGIN_PATH = "/login"
 COOKIE = "kedge_session"
 INGEST_PATHS = frozenset({"/v1/events", "/v1/labels"})

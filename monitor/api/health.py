@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 
@@ -15,7 +17,7 @@ EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def health_router(context: ApiContext) -> APIRouter:
-    """`/livez`, `/readyz` and `/metrics`."""
+    """`/livez`, `/readyz`, `/healthz` and `/metrics`."""
     router = APIRouter(tags=["health"])
 
     open_to_all = [needs(OPEN)]
@@ -34,10 +36,19 @@ def health_router(context: ApiContext) -> APIRouter:
         responses={503: {"model": shapes.Health, "description": "Something is not ready"}},
     )
     def readyz() -> Response:
-        """What was looked at, each "ok" or what is wrong with it; 503 unless all is ok."""
-        checks = {name: plain(wrong) or "ok" for name, wrong in context.ready().items()}
-        ready = all(said == "ok" for said in checks.values())
-        return JSONResponse({"ready": ready, "checks": checks}, 200 if ready else 503)
+        """Whether rows are taken, for load balancers: what is wrong with it, with 503."""
+        return _answer("ready", context.ready())
+
+    @router.head("/healthz", dependencies=open_to_all, include_in_schema=False)
+    @router.get(
+        "/healthz",
+        dependencies=open_to_all,
+        response_model=shapes.WholeHealth,
+        responses={503: {"model": shapes.WholeHealth, "description": "Something needs a person"}},
+    )
+    def healthz() -> Response:
+        """Whether all of it works, checks and deliveries too: what is wrong, with 503."""
+        return _answer("healthy", context.healthy())
 
     @router.get(
         "/metrics",
@@ -51,3 +62,10 @@ def health_router(context: ApiContext) -> APIRouter:
         return Response(context.metrics.render(), headers={"Content-Type": EXPOSITION})
 
     return router
+
+
+def _answer(name: str, found: Mapping[str, str]) -> Response:
+    """What was looked at, each "ok" or what is wrong with it; 503 unless all is ok."""
+    checks = {what: plain(wrong) or "ok" for what, wrong in found.items()}
+    fine = all(said == "ok" for said in checks.values())
+    return JSONResponse({name: fine, "checks": checks}, 200 if fine else 503)

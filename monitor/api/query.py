@@ -32,7 +32,13 @@ from monitor.reports.forms import finding_json, incident_json, iso
 from monitor.web.pages import incident_page, report_page
 from storage.deployments import latest_event_us, list_deployments
 from storage.findings import list_findings
-from storage.incidents import UnknownIncidentError, count_open, get_incident, list_incidents
+from storage.incidents import (
+    UnknownIncidentError,
+    count_open,
+    get_incident,
+    list_incidents,
+    open_arrivals,
+)
 from storage.mappings import count_waiting
 from storage.outbox import (
     dead_count,
@@ -100,8 +106,8 @@ def _models(router: APIRouter, context: ApiContext) -> None:
         with context.database.read() as session:
             find_model(session, context.config(), model)
             states = list_deployments(session, model)
-            counts, waiting = count_open(session), count_waiting(session)
-        lines = [domain_json(state, counts, waiting) for state in states]
+            known = count_open(session), count_waiting(session), open_arrivals(session)
+        lines = [domain_json(state, *known) for state in states]
         return {"model": model, "domains": lines}
 
 

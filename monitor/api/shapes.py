@@ -77,6 +77,9 @@ class DomainLine(BaseModel):
     verification: Literal["verified", "unverified"] = Field(
         description="unverified: a mapping waits for a person"
     )
+    arrivals: list[str] = Field(
+        description="What is amiss with its rows and labels, for example source went quiet"
+    )
     open_incidents: OpenIncidents
     pages: int = Field(description="Budgeted page alarms so far")
     tickets: int
@@ -421,4 +424,9 @@ class Replayed(BaseModel):
 
 class Health(BaseModel):
     ready: bool
+    checks: dict[str, str]
+
+
+class WholeHealth(BaseModel):
+    healthy: bool
     checks: dict[str, str]

@@ -122,13 +122,23 @@ def _print_models(models: list[dict[str, Any]]) -> None:
 
 def _print_domains(domains: list[dict[str, Any]]) -> None:
     print_table(
-        ("deployment", "state", "transfer", "open", "promise", "rows", "evaluated until"),
+        (
+            "deployment",
+            "state",
+            "transfer",
+            "open",
+            "arrivals",
+            "promise",
+            "rows",
+            "evaluated until",
+        ),
         [
             (
                 f"{d['model']}/{d['domain']}",
                 d["state"],
                 d["transfer"]["state"],
                 d["open_incidents"]["page"] + d["open_incidents"]["ticket"],
+                ", ".join(d["arrivals"]) or "as usual",
                 _promise(d),
                 d["rows"],
                 moment(d["evaluated_until"]),

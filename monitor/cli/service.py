@@ -74,7 +74,7 @@ class Service:
             msg = f"no daemon answers at {self.url}; start it with `kedge run` or give --url"
             raise KedgeError(msg) from error
         except httpx2.TimeoutException as error:
-            msg = f"{self.url} did not answer in time; look at its /readyz, then try again"
+            msg = f"{self.url} did not answer in time; look at its /healthz, then try again"
             raise KedgeError(msg) from error
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             msg = f"talking to {self.url} failed ({type(error).__name__}); is it Kedge's address?"

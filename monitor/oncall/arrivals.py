@@ -17,7 +17,7 @@ from alerts.arrival import (
     decide_arrivals,
     note_arrival,
 )
-from alerts.records import IncidentKind
+from alerts.records import SERVICE_KINDS
 from alerts.routing import RoutingTable
 from alerts.settings import AlertSettings
 from detectors.records import DAY_US, Deployment, to_datetime
@@ -28,12 +28,6 @@ from storage.engine import Database
 from storage.incidents import open_incidents, save_incidents
 
 log = structlog.get_logger(__name__)
-
-SERVICE_KINDS = (
-    IncidentKind.SOURCE_QUIET,
-    IncidentKind.NO_LABELS,
-    IncidentKind.TOO_LITTLE_DATA,
-)
 
 
 def look_at_arrivals(

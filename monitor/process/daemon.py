@@ -73,6 +73,10 @@ DESK_EVERY_S = 5
 ARRIVALS_EVERY_S = 300
 LOOK = timedelta(seconds=ARRIVALS_EVERY_S)
 CHECK_TRIES = 3
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 10.0, 300.0
+"""Before a model is checked again whose check failed, twice as long each time. A database that was
+away is asked again at once."""
+
 KEPT_HISTORY = timedelta(days=400)
 STUCK_AFTER_S = 300.0
 """A check shows a sign of life whenever it saves; a longer silence means that it hangs."""
@@ -81,6 +85,20 @@ JOBS_END_S = 20.0
 """How long a stop waits for running jobs. What they have not saved is done again after it."""
 
 FLUSH_WAITS_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """How long a model rests whose check failed, and until when of the monotonic clock."""
+
+    seconds: float
+    until: float
+
+
+def longer(pause: Pause | None, now: float) -> Pause:
+    """The pause after another failure."""
+    seconds = FIRST_PAUSE_S if pause is None else min(2 * pause.seconds, LONGEST_PAUSE_S)
+    return Pause(seconds, now + seconds)
 
 
 @dataclass(slots=True, eq=False)
@@ -105,6 +123,7 @@ class Service:
     _checking: threading.Lock = field(default_factory=threading.Lock)
     _reading: threading.Lock = field(default_factory=threading.Lock)
     _dirty: set[str] = field(default_factory=set)
+    _pauses: dict[str, Pause] = field(default_factory=dict)
     _looked: datetime | None = None
     _up_since: datetime | None = None
     _stopping: threading.Event = field(default_factory=threading.Event)
@@ -222,14 +241,19 @@ class Service:
         """Check the models that got rows since the last look; one that fails stops no other."""
         self.notice()
         failed: Exception | None = None
-        for model in sorted(self._dirty):
+        now = self.clock.monotonic()
+        resting = {model for model, pause in self._pauses.items() if pause.until > now}
+        for model in sorted(self._dirty - resting):
             if self._stopping.is_set():
                 return
             self._moves()
             self._dirty.discard(model)
             try:
                 self.check(model)
+                self._pauses.pop(model, None)
             except Exception as error:
+                if not isinstance(error, SQLAlchemyError):
+                    self._pauses[model] = longer(self._pauses.get(model), self.clock.monotonic())
                 log.warning("check.failed", model=model, error=type(error).__name__)
                 failed = failed or error
         self._moves()
@@ -253,8 +277,8 @@ class Service:
                 failed = False
             except KedgeError as error:
                 log.warning("check.refused", model=model, reason=str(error))
-            except SQLAlchemyError:
-                self._dirty.add(model)
+            except Exception:
+                self._dirty.add(model)  # whatever it was, its rows are not judged yet
                 raise
             finally:
                 seconds = self.clock.monotonic() - started
@@ -448,22 +472,36 @@ class Service:
             return live_report(self.reader, deployment, days=days, now=self.clock.now())
 
     def ready(self) -> Mapping[str, str]:
-        """What must work before traffic makes sense; "" is fine, else what is wrong."""
+        """What must work before rows can be taken; "" is fine, else what is wrong.
+
+        Nothing of what becomes of them later: a load balancer acts on this, and senders must not
+        be cut off because a receiver of alerts is away.
+        """
         answers = {"stopping": "the service is stopping" if self._stopping.is_set() else ""}
         try:
             current = current_revision(self.database)
             head = head_revision()
             answers["database"] = "" if current == head else f"at {current}, needs {head}"
-            with self.database.read() as session:
-                age = oldest_unsent_age(session, self.clock.now())
-            late = age is not None and age > UNSENT_TOO_OLD
-            answers["outbox"] = f"the oldest unsent message waits since {age}" if late else ""
-            if self.role.works:
-                still_s = self.clock.monotonic() - self._moved_at
-                stuck = self.scheduler.running and still_s > STUCK_AFTER_S
-                answers["checks"] = f"nothing has moved for {still_s:.0f} s" if stuck else ""
         except SQLAlchemyError as error:
             answers["database"] = f"cannot be read: {type(error).__name__}"
+        return answers
+
+    def healthy(self) -> Mapping[str, str]:
+        """What is ready, and whether messages leave and checks move; "" is fine."""
+        answers = dict(self.ready())
+        if not self.role.works:
+            return answers
+        still_s = self.clock.monotonic() - self._moved_at
+        stuck = self.scheduler.running and still_s > STUCK_AFTER_S
+        answers["checks"] = f"nothing has moved for {still_s:.0f} s" if stuck else ""
+        try:
+            with self.database.read() as session:
+                age = oldest_unsent_age(session, self.clock.now())
+        except SQLAlchemyError as error:
+            answers["outbox"] = f"cannot be read: {type(error).__name__}"
+        else:
+            late = age is not None and age > UNSENT_TOO_OLD
+            answers["outbox"] = f"the oldest unsent message waits since {age}" if late else ""
         return answers
 
     def references_changed(self) -> None:

@@ -149,6 +149,7 @@ def build_app(service: Service) -> FastAPI:
         report_of=lambda deployment, days: service.report(deployment, days=days),
         flush=service.flush,
         ready=service.ready,
+        healthy=service.healthy,
         routing=service.routing,
         metrics=service.metrics,
         send_test=service.send_test,

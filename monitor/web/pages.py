@@ -20,7 +20,7 @@ from monitor.reports.forms import incident_json
 from monitor.web.render import html_page, html_reply, navigation, new_nonce, page_style
 from monitor.web.runbooks import runbook_page
 from storage.deployments import list_deployments
-from storage.incidents import count_open, list_incidents
+from storage.incidents import count_open, list_incidents, open_arrivals
 from storage.mappings import count_waiting, list_mappings, mappings_of
 from storage.references import list_references
 from storage.retraining import list_requests
@@ -48,8 +48,8 @@ def pages_router(context: ApiContext) -> APIRouter:
     @router.get("/")
     def fleet() -> HTMLResponse:
         with context.database.read() as session:
-            counts, waiting = count_open(session), count_waiting(session)
-            lines = [domain_json(state, counts, waiting) for state in list_deployments(session)]
+            known = count_open(session), count_waiting(session), open_arrivals(session)
+            lines = [domain_json(state, *known) for state in list_deployments(session)]
         lines.sort(key=lambda line: (_ORDER[line["state"]], line["model"], line["domain"]))
         return html_page(
             "fleet.html",

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ import pytest
 from sqlalchemy import text
 from starlette.testclient import TestClient
 
-from detectors.records import to_datetime
+from alerts.records import Message, MessageType, Severity
+from detectors.records import Deployment, Tier, to_datetime
 from monitor.process.daemon import Service
 from monitor.process.process_role import ProcessRole
 from monitor.process.serve import build_app
 from storage import engine
 from storage.engine import open_database
 from storage.inbox import read_model
+from storage.outbox import enqueue
 from tests.end_to_end.histories import START_US
 from tests.end_to_end.test_daemon_is_replay import MODEL
 from tests.trust.test_two_daemons import daemon, url
@@ -100,12 +103,39 @@ def test_a_service_that_is_stopping_says_so_and_takes_nothing(tmp_path: Path) ->
         assert stored(running) == 100
 
 
+def test_a_receiver_that_is_away_is_no_reason_to_send_rows_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(f"sqlite:///{tmp_path / 'kedge.db'}") as (running, client):
+        assert client.get("/healthz").json()["healthy"] is True
+        now = running.clock.now()
+        message = Message(
+            id="msg_1",
+            type=MessageType.OPENED,
+            deployment=Deployment(MODEL, "north"),
+            incident_id="inc_1",
+            tier=Tier.PAGE,
+            severity=Severity.HIGH,
+            body={},
+            created_at=now,
+        )
+        with running.database.write() as session:
+            enqueue(session, message, ["terminal"], now - timedelta(hours=1))
+        told = client.get("/healthz")
+        assert told.status_code == 503
+        assert told.json()["checks"]["outbox"] == "the oldest unsent message waits since 1:00:00"
+        assert client.get("/readyz").json() == {
+            "ready": True,
+            "checks": {"stopping": "ok", "database": "ok"},
+        }
+
+
 @pytest.mark.postgres
 def test_a_worker_answers_only_for_itself(url: str) -> None:
     running = daemon(url, ProcessRole.WORKER)
     app = build_app(running)
     with TestClient(app, client=("127.0.0.1", 50000), base_url="http://127.0.0.1") as client:
-        assert client.get("/readyz").json()["checks"]["checks"] == "ok"
+        assert client.get("/healthz").json()["checks"]["checks"] == "ok"
         assert client.get("/metrics").status_code == 200
         assert client.post("/v1/events", json=body(0)).status_code == 404
     running.stop()

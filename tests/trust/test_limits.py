@@ -253,7 +253,7 @@ def test_a_dripping_batch_has_one_deadline(tmp_path: Path) -> None:
     assert (status, taken < 30) == (408, True)
 
 
-@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz"])
 def test_health_answers_head(asked: World, path: str) -> None:
     reply = asked.client.head(path)
     assert (reply.status_code, reply.content) == (200, b"")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import httpx2
 import pytest
 
 from monitor.process.daemon import Service
-from tests.end_to_end.test_daemon_is_replay import MODEL
+from tests.end_to_end.test_daemon_is_replay import MODEL, FixedClock
 from tests.sources import ROOT
 from tests.trust.test_two_daemons import daemon
 
@@ -124,6 +125,39 @@ def test_a_check_that_hangs_is_no_longer_a_sign_of_life(
     checking.join()
     assert len(signs) == before + 1
     running.stop()
+
+
+def test_a_model_whose_check_failed_is_checked_again_after_a_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it failed of: no row has to come first, and no hot loop is made of it."""
+    clock = SteppedClock()
+    running = daemon(f"sqlite:///{tmp_path / 'kedge.db'}", clock=clock)
+    looked: list[float] = []
+
+    def check_model(*_: Any, **__: Any) -> int:
+        looked.append(clock.seconds)
+        if len(looked) <= 2:
+            raise ZeroDivisionError
+        return 0
+
+    monkeypatch.setattr(type(running.runner), "check_model", check_model)
+    running._dirty.add(MODEL)
+    for _ in range(60):
+        with suppress(ZeroDivisionError):
+            running.check_due()
+        clock.seconds += 1.0
+    assert looked == [0.0, 10.0, 30.0]
+    running.stop()
+
+
+class SteppedClock(FixedClock):
+    """A monotonic clock that is moved by hand."""
+
+    seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
 
 
 def test_one_model_that_fails_stops_no_other(

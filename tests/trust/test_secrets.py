@@ -133,6 +133,7 @@ def asked(client: TestClient) -> dict[str, str]:
         for path in (
             "/metrics",
             "/readyz",
+            "/healthz",
             "/openapi.json",
             "/v1/outbox",
             "/v1/models",

@@ -128,6 +128,7 @@ def world(folder: Path, config: Config | None = None, **models: Schema | None) -
             report_of=report_of,
             flush=flush,
             ready=lambda: wrong,
+            healthy=lambda: wrong,
             routing=lambda: RoutingTable(default={Tier.PAGE: ("ops",), Tier.TICKET: ("ops",)}),
             metrics=Metrics(database, clock, lambda: snapshot, lambda: ingest.stats),
         )

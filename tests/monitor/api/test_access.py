@@ -26,7 +26,7 @@ from tests.monitor.api.two_tenants import (
     two_tenants,
 )
 
-OPEN = {"/livez", "/readyz", "/login", "/logout"}
+OPEN = {"/livez", "/readyz", "/healthz", "/login", "/logout"}
 ABOUT_ALL = {
     ("POST", "/v1/silences"),
     ("GET", "/metrics"),

@@ -13,7 +13,7 @@ import pytest
 from monitor.config import parse_config
 from tests.monitor.api.asking import TOKEN, World, add_domain, add_incident, world
 
-OPEN = {"/livez", "/readyz"}
+OPEN = {"/livez", "/readyz", "/healthz"}
 PAGES = ("/", "/incidents", "/incidents/inc_x", "/models/credit/domains/VT", "/nowhere")
 
 

@@ -64,6 +64,14 @@ def test_ready_says_what_is_wrong(asked: World) -> None:
     }
 
 
+def test_health_says_what_is_wrong_of_all_that_is_looked_at(asked: World) -> None:
+    assert asked.get("/healthz").json() == {"healthy": True, "checks": {"database": "ok"}}
+    asked.wrong["outbox"] = "the oldest message has waited 3 h"
+    reply = asked.get("/healthz")
+    assert reply.status_code == 503
+    assert reply.json()["healthy"] is False
+
+
 def test_what_was_ingested_is_counted_by_outcome(asked: World) -> None:
     events = [event(number, features={"age": 1.0}) for number in range(3)]
     events[2]["score"] = 7

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote
@@ -10,7 +11,7 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 
-from alerts.records import IncidentState
+from alerts.records import IncidentKind, IncidentState
 from detectors.records import (
     HOUR_US,
     ColumnSpec,
@@ -27,6 +28,7 @@ from detectors.summary import fit_profile, summarise
 from monitor.errors import InputError
 from monitor.reports.forms import iso
 from storage.baselines import BaselineSource, add_baseline
+from storage.incidents import save_incidents
 from storage.outbox import get_message
 from storage.references import Role, add_reference, save_profile
 from storage.summaries import Clock, StoredSummary, save_summaries
@@ -119,6 +121,34 @@ def test_a_domain_is_as_ill_as_the_worst_that_is_known_of_it(
     assert line["transfer"] == {key: verdict[key] for key in verdict if key != "slices"}
     assert line["evaluated_until"] == iso(EVALUATED)
     assert (line["tick_hours"], line["pages"], line["tickets"]) == (6.0, 2, 5)
+
+
+@pytest.mark.parametrize(
+    ("place", "kind", "state"),
+    [
+        (VT, IncidentKind.SOURCE_QUIET, "watch"),
+        (Deployment("credit", ""), IncidentKind.SOURCE_QUIET, "watch"),
+        (VT, IncidentKind.NO_LABELS, "watch"),
+        (VT, IncidentKind.TOO_LITTLE_DATA, "undetermined"),
+    ],
+)
+def test_a_domain_whose_rows_or_labels_stay_away_is_not_just_ok(
+    asked: World, place: Deployment, kind: IncidentKind, state: str
+) -> None:
+    add_domain(asked, tick_us=HOUR_US, maturity="guaranteed")
+    add_domain(asked, Deployment("fraud", "NH"), tick_us=HOUR_US, maturity="guaranteed")
+    amiss = add_incident(asked, place, kind=kind, tier=Tier.TICKET)
+    (line,) = asked.get("/v1/models/credit/domains").json()["domains"]
+    assert (line["state"], line["arrivals"]) == (state, [kind.value])
+    assert line["words"] == f"{kind.value}; nothing open"
+    assert line["open_incidents"] == {"page": 0, "ticket": 0}
+    assert f"{kind.value}; nothing open" in asked.get("/").text
+    (other,) = asked.get("/v1/models/fraud/domains").json()["domains"]
+    assert (other["state"], other["arrivals"]) == ("ok", [])
+    with asked.database.write() as session:
+        save_incidents(session, [replace(amiss, state=IncidentState.RESOLVED, closed_at=NOW)])
+    (line,) = asked.get("/v1/models/credit/domains").json()["domains"]
+    assert (line["state"], line["arrivals"]) == ("ok", [])
 
 
 def test_a_report_comes_in_the_form_that_is_asked_for(asked: World) -> None:

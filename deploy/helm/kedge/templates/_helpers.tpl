@@ -76,9 +76,8 @@ spec:
         periodSeconds: 20
         timeoutSeconds: 5
         failureThreshold: 6
-      # Not /readyz: that is also red while a receiver of alerts is away, and rows must not wait for it.
       readinessProbe:
-        httpGet: {path: /livez, port: http}
+        httpGet: {path: /readyz, port: http}
         periodSeconds: 10
         timeoutSeconds: 5
       resources: {{- toYaml .Values.resources | nindent 8 }}
