@@ -163,15 +163,17 @@ def told_since(session: Session, incident: Incident, now: datetime) -> tuple[str
     return next(iter(told.items()), None)
 
 
-def withdraw(session: Session, message_id: str, now: datetime) -> int:
-    """Take a message back from channels that have not been tried yet; how many."""
-    free = (DeliveryRow.claimed_until.is_(None)) | (DeliveryRow.claimed_until <= now)
+def withdraw(session: Session, message_id: str) -> int:
+    """Take a message back from channels that have not been tried yet; how many.
+
+    One that was ever claimed may have arrived, though its process died before it could say so.
+    """
     found = session.scalars(
         select(DeliveryRow).where(
             DeliveryRow.message_id == message_id,
             DeliveryRow.due_at.is_not(None),
             DeliveryRow.attempts == 0,
-            free,
+            DeliveryRow.epoch == 0,
         )
     ).all()
     for delivery in found:
@@ -180,7 +182,7 @@ def withdraw(session: Session, message_id: str, now: datetime) -> int:
     return len(found)
 
 
-def withdraw_incident(session: Session, incident_id: str, now: datetime) -> tuple[str, ...]:
+def withdraw_incident(session: Session, incident_id: str) -> tuple[str, ...]:
     """Take back every message about an incident that waits untried; which ones.
 
     Retraining requests are not about what people are told, and stay.
@@ -190,7 +192,7 @@ def withdraw_incident(session: Session, incident_id: str, now: datetime) -> tupl
         MessageRow.type.not_like("retraining.%"),
     )
     found = session.scalars(waiting).all()
-    return tuple(message_id for message_id in found if withdraw(session, message_id, now))
+    return tuple(message_id for message_id in found if withdraw(session, message_id))
 
 
 def _held(row: HeldRow) -> Held:

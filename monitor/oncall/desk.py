@@ -214,7 +214,7 @@ def hush_waiting(session: Session, now: datetime) -> int:
         if waiting.attempts or message.type.follows:
             continue
         hold = hold_of(session, message, told=False, now=now)
-        if hold is not None and withdraw(session, message.id, now):
+        if hold is not None and withdraw(session, message.id):
             save_hold(session, message, hold, now)
             hushed += 1
     return hushed

@@ -60,7 +60,7 @@ def group_model(
 def _hush(session: Session, member: Incident, group: Incident, now: datetime) -> None:
     """Take back what waits untried about a member: its group says it."""
     words = plain(f"told as part of {group.id}: {group.headline}")
-    for message_id in withdraw_incident(session, member.id, now):
+    for message_id in withdraw_incident(session, member.id):
         message = get_message(session, message_id)
         if message is not None:
             save_hold(session, message, Hold(HoldKind.GROUP, group.id, words), now)

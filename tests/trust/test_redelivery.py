@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import select
 
 from benchmarks.trust.faulty import Faults
-from benchmarks.trust.simulation import MODEL, Simulation, Story, simulation
+from benchmarks.trust.simulation import Simulation, simulation
+from benchmarks.trust.stories import MODEL, Story
 from storage.tables import SummaryRow
 
 

@@ -197,6 +197,18 @@ def test_a_ticket_that_waits_for_the_morning_is_taken_back_by_a_new_silence(desk
     assert held.hold.words.startswith("silenced by ann")
 
 
+def test_what_a_process_had_in_hand_when_it_died_is_not_taken_back(desk: Desk) -> None:
+    """It may have arrived: who was told of it must be told of its end as well."""
+    incident = desk.see(0)
+    with desk.database.write() as session:
+        assert claim_next(session, now=desk.now, lease=MINUTE) is not None
+    desk.now += 2 * MINUTE
+    desk.silence(Matcher(incidents=(incident.id,)))
+    assert [channel for channel, _ in desk.sent()] == ["pager"]
+    with desk.database.read() as session:
+        assert holds_of(session, incident.id) == ()
+
+
 def test_without_a_silence_the_ticket_arrives_in_the_morning_and_a_page_at_once(
     desk: Desk,
 ) -> None:
