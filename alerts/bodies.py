@@ -91,7 +91,7 @@ def request_body(
 def step_body(
     kind: MessageType, request: RetrainingRequest, *, now: datetime, public_url: str
 ) -> dict[str, Any]:
-    """The body of what became of a request: approved, verified or refuted."""
+    """The body of what became of a request: approved, verified, refuted, undecided."""
     place = f"{name(request.deployment.model)}/{name(request.deployment.domain)}"
     what = f"{plain(request.action.kind)} ({plain(request.action.scope)})"
     ended = f" — {plain(request.outcome)}" if request.outcome else ""

@@ -71,6 +71,7 @@ class MessageType(StrEnum):
     RETRAINING_APPROVED = "retraining.approved"
     RETRAINING_VERIFIED = "retraining.verified"
     RETRAINING_REFUTED = "retraining.refuted"
+    RETRAINING_UNDECIDED = "retraining.undecided"
     MAPPING_REVIEW_REQUESTED = "mapping.review_requested"
     SOURCE_QUIET = "source.quiet"
     LABELS_MISSING = "labels.missing"
@@ -94,10 +95,10 @@ class MessageType(StrEnum):
 
 
 class RequestStatus(StrEnum):
-    """Where a retraining request stands; the first three are open, the last two the end.
+    """Where a retraining request stands; the first three are open, the last three the end.
 
-    Completed means that the result is served and its test runs: the named stream decides within
-    the named time whether the request was right.
+    Completed means that the result is served and its test runs: the named stream decides whether
+    the request was right. Undecided: nothing could tell by the deadline.
     """
 
     REQUESTED = "requested"
@@ -107,6 +108,7 @@ class RequestStatus(StrEnum):
     COMPLETED = "completed"
     VERIFIED = "verified"
     REFUTED = "refuted"
+    UNDECIDED = "undecided"
 
     @property
     def is_open(self) -> bool:
@@ -115,7 +117,12 @@ class RequestStatus(StrEnum):
     @property
     def is_served(self) -> bool:
         """Whether what was asked for has been done and serves."""
-        return self in {RequestStatus.COMPLETED, RequestStatus.VERIFIED, RequestStatus.REFUTED}
+        return self in {
+            RequestStatus.COMPLETED,
+            RequestStatus.VERIFIED,
+            RequestStatus.REFUTED,
+            RequestStatus.UNDECIDED,
+        }
 
 
 class Outcome(StrEnum):

@@ -88,13 +88,14 @@ def ask(
 def told(
     request: RetrainingRequest, kind: MessageType, *, now: datetime, public_url: str
 ) -> Message:
-    """The one message of this type about a request: approved, verified or refuted."""
+    """The one message of this type about a request: approved, verified, refuted or undecided."""
+    working_hours = {MessageType.RETRAINING_VERIFIED, MessageType.RETRAINING_UNDECIDED}
     return Message(
         id=message_id(request.id, kind, 1),
         type=kind,
         deployment=request.deployment,
         incident_id=request.incident_id,
-        tier=Tier.TICKET if kind is MessageType.RETRAINING_VERIFIED else Tier.PAGE,
+        tier=Tier.TICKET if kind in working_hours else Tier.PAGE,
         severity=request.severity,
         body=step_body(kind, request, now=now, public_url=public_url),
         created_at=now,

@@ -21,6 +21,7 @@ KINDS: Mapping[MessageType, str] = {
     MessageType.RETRAINING_APPROVED: "retraining approved",
     MessageType.RETRAINING_VERIFIED: "retraining worked",
     MessageType.RETRAINING_REFUTED: "retraining did not work",
+    MessageType.RETRAINING_UNDECIDED: "nobody can say whether retraining worked",
     MessageType.MAPPING_REVIEW_REQUESTED: "mapping review requested",
     MessageType.SOURCE_QUIET: "source went quiet",
     MessageType.LABELS_MISSING: "no labels arriving",

@@ -33,6 +33,8 @@ class _Row:
 LOSS = "loss.mean"
 CALIBRATION = "calibration.in_the_large"
 TRANSFER = "transfer.difference"
+PROBE = "probe.loss"
+"""No stream of rows: what each version of the model knows of the source probe."""
 
 WRONG = "if not, the diagnosis was wrong"
 
@@ -62,10 +64,13 @@ _TABLE = {
     Mode.FORGETTING: _Row(
         REFIT_HEAD,
         "hours",
-        "the loss on the source probe returns inside its margin with the next version, fine-tuned "
-        f"with fewer layers free or with replay; {WRONG}",
+        "probe.loss, that of the source probe, returns inside its margin with the next version, "
+        "fine-tuned with fewer layers free or with replay, within 7 days of serving it; "
+        f"{WRONG}",
         retraining=True,
         layer="head",
+        stream=PROBE,
+        within_days=7,
     ),
     Mode.EMBEDDING: _Row(
         REFIT_HEAD,

@@ -45,13 +45,18 @@ _NEXT = {
         RequestStatus.COMPLETED,
     ),
     RequestStatus.RUNNING: (RequestStatus.REJECTED, RequestStatus.COMPLETED),
-    RequestStatus.COMPLETED: (RequestStatus.VERIFIED, RequestStatus.REFUTED),
+    RequestStatus.COMPLETED: (
+        RequestStatus.VERIFIED,
+        RequestStatus.REFUTED,
+        RequestStatus.UNDECIDED,
+    ),
     RequestStatus.REJECTED: (),
     RequestStatus.VERIFIED: (),
     RequestStatus.REFUTED: (),
+    RequestStatus.UNDECIDED: (),
 }
 """What a person or machine may do next. Completed is the end for them: evidence says the rest."""
-_BY_EVIDENCE = (RequestStatus.VERIFIED, RequestStatus.REFUTED)
+_BY_EVIDENCE = (RequestStatus.VERIFIED, RequestStatus.REFUTED, RequestStatus.UNDECIDED)
 
 
 def add_request(session: Session, request: RetrainingRequest) -> bool:

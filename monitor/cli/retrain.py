@@ -11,7 +11,16 @@ from monitor.cli.service import Service, segment, service_option
 from monitor.cli.tables import moment, print_facts, print_json, print_table
 
 _STATUS = click.Choice(
-    ["requested", "approved", "running", "rejected", "completed", "verified", "refuted"]
+    [
+        "requested",
+        "approved",
+        "running",
+        "rejected",
+        "completed",
+        "verified",
+        "refuted",
+        "undecided",
+    ]
 )
 _note = click.option("--note", default="", help="What to remember about it.")
 
@@ -21,7 +30,7 @@ def retrain() -> None:
     """Work on retraining requests.
 
     Requested, approved, running, completed, and then verified or refuted by the stream that the
-    request names, within the time that it names.
+    request names, within the time that it names; undecided if nothing can tell by the deadline.
     """
 
 

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 MACHINES = frozenset({"github_dispatch", "airflow", "mlflow"})
 """Kinds of channels that do what an approved request asks; nothing else is sent to them."""
 
-ENDS = (MessageType.RETRAINING_VERIFIED, MessageType.RETRAINING_REFUTED)
+ENDS = (
+    MessageType.RETRAINING_VERIFIED,
+    MessageType.RETRAINING_REFUTED,
+    MessageType.RETRAINING_UNDECIDED,
+)
 ScopeName = Literal["slice", "domain", "all"]
 _BUDGET = re.compile(r"^\s*(\d{1,4})\s*/\s*(.+)$")
 

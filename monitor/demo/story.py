@@ -24,7 +24,7 @@ from monitor.durations import parse_duration
 if TYPE_CHECKING:
     from monitor.demo.run import Outcome
 
-STATUS_COLOURS = {"verified": "green", "refuted": "red", "rejected": "dim"}
+STATUS_COLOURS = {"verified": "green", "refuted": "red", "rejected": "dim", "undecided": "dim"}
 COLOURS = {"helps": "green", "hurts": "red", "neutral": "cyan"}
 
 

@@ -2,9 +2,9 @@
 
 While the result of a request serves and the domain has no reference of rows since, evidence about
 the old reference says nothing new: a new version predicts otherwise, by design. So budgeted alarms
-are only written down. The stream that the request names is held against the old reference, and
-decides in event time whether the request was right. Two weeks of rows later they become the
-reference. A refuted request changes nothing: harm is never made the norm.
+are only written down, for eight weeks at most. The stream that the request names decides in event
+time whether the request was right (remedy.py). Two weeks of rows later they become the reference. A
+refuted or undecided request changes nothing: harm is never made the norm.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from alerts.records import (
 from alerts.retraining import told
 from alerts.settings import AlertSettings
 from detectors.records import DAY_US, Deployment, Finding, StreamSpec, Tier, to_datetime, to_us
-from detectors.streams import effect_words
 from monitor.rows.base import RowSource
-from monitor.watching.progress import RECENT_US, Progress, TickClock, index_of
+from monitor.watching.progress import Progress, TickClock, index_of
+from monitor.watching.remedy import verdict_on
 from monitor.watching.watch import Watch
 
 REBASE_US = 14 * DAY_US
@@ -34,9 +34,14 @@ REBASE_US = 14 * DAY_US
 REBASE_ROWS = 200
 QUIET_KINDS = frozenset({"schema", "verdict", "mapping"})
 """What speaks while a new version warms up: checks without false alarms, and realised harm."""
-TELLING = 0.5
-"""An interval wider than half the harm could not show that it has gone."""
+HUSHED_US = 56 * DAY_US
+"""No version warms up for longer: what has no reference of its own by then is told of again."""
 Z = 1.64
+MESSAGE_OF = {
+    RequestStatus.VERIFIED: MessageType.RETRAINING_VERIFIED,
+    RequestStatus.REFUTED: MessageType.RETRAINING_REFUTED,
+    RequestStatus.UNDECIDED: MessageType.RETRAINING_UNDECIDED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ def warming(
         and request.status in {RequestStatus.COMPLETED, RequestStatus.VERIFIED}
         and request.rebased_at is None
         and request.served_since is not None
-        and to_us(request.served_since) < now_us
+        and to_us(request.served_since) < now_us <= to_us(request.served_since) + HUSHED_US
     ]
     return max(serving, key=lambda r: (r.served_since, r.id), default=None)
 
@@ -103,40 +108,20 @@ def judged(
     now_us: int,
     alerts: AlertSettings,
 ) -> tuple[RetrainingRequest, Decision] | None:
-    """Verified or refuted, once the named stream can say so; looked at once a day.
-
-    Verified: three days of ticks since serving lie inside the margin, and the interval is narrow
-    enough to have shown the harm. Refuted: the named time is over and they lie outside.
-    """
+    """Verified, refuted or, by the deadline, undecided; looked at once a day (remedy.py)."""
     if request is None or request.status is not RequestStatus.COMPLETED:
         return None
-    place = _place(watch, progress, request.action.stream)
-    if place is None or request.served_since is None or now_us % DAY_US >= watch.base_tick_us:
+    if request.served_since is None or now_us % DAY_US >= watch.base_tick_us:
         return None
-    clock, stream, spec = place
-    served_us, within_us = to_us(request.served_since), request.action.within_days * DAY_US
-    if not clock.recent_start_us:
+    if not request.action.stream:
         return None
-    passed_us = clock.recent_start_us[-1] + clock.tick_us - served_us
-    seen = clock.recent_effect(stream, since_us=served_us)
-    if seen is None or passed_us < min(RECENT_US, within_us):
+    passed_us = now_us - watch.label_delay_us - to_us(request.served_since)
+    ended = verdict_on(watch, progress, request, passed_us)
+    if ended is None:
         return None
-    effect, error = seen
-    inside = _off(spec, effect) <= max(spec.delta_min, Z * error)
-    telling = request.harm is None or Z * error <= TELLING * abs(request.harm)
-    if inside and telling:
-        status = RequestStatus.VERIFIED
-    elif not inside and passed_us >= within_us:
-        status = RequestStatus.REFUTED
-    else:
-        return None
-    ended = replace(
-        request,
-        status=status,
-        judged_at=to_datetime(now_us),
-        outcome=_words(watch, spec, request, effect, passed_us, status),
-    )
-    return ended, _told(ended, now_us, alerts)
+    status, outcome = ended
+    request = replace(request, status=status, judged_at=to_datetime(now_us), outcome=outcome)
+    return request, _told(request, now_us, alerts)
 
 
 def _off(spec: StreamSpec, effect: float) -> float:
@@ -188,28 +173,7 @@ def _place(
     return None
 
 
-def _words(
-    watch: Watch,
-    spec: StreamSpec,
-    request: RetrainingRequest,
-    effect: float,
-    passed_us: int,
-    status: RequestStatus,
-) -> str:
-    days = passed_us // DAY_US
-    version = f"version {request.version}" if request.version else "the result"
-    now = effect_words(spec, effect, watch.profile)
-    before = "" if request.harm is None else effect_words(spec, request.harm, watch.profile)
-    was = f"; it was {before}" if before else ""
-    end = "back inside its margin" if status is RequestStatus.VERIFIED else "not back"
-    return f"{spec.stream.id} is {end} {days} d after {version} began to serve: {now}{was}"
-
-
 def _told(request: RetrainingRequest, now_us: int, alerts: AlertSettings) -> Decision:
-    kind = (
-        MessageType.RETRAINING_VERIFIED
-        if request.status is RequestStatus.VERIFIED
-        else MessageType.RETRAINING_REFUTED
-    )
+    kind = MESSAGE_OF[request.status]
     message = told(request, kind, now=to_datetime(now_us), public_url=alerts.public_url)
     return Decision(messages=(message,))
