@@ -7,6 +7,7 @@ import pytest
 
 from detectors.calibration.report import calibration_of
 from detectors.calibration.result import Calibration
+from detectors.discovery import half_of
 from detectors.records import Categories, FloatArray, State, Task, Window
 
 
@@ -231,6 +232,22 @@ def test_a_slice_that_nobody_named_is_found_and_judged_on_rows_outside_the_searc
     assert first.rows == pytest.approx(inside.sum() / 2, rel=0.1)
     fair = binary(base, search=columns)
     assert all(part.state is not State.DRIFT for part in fair.discovered)
+
+
+def test_what_is_off_on_the_searched_half_alone_is_proposed_and_not_believed() -> None:
+    """Labels of one slice are raised only on the rows that are searched: nothing is wrong."""
+    rng = np.random.default_rng(62)
+    columns = {"job": Categories(rng.integers(0, 6, 20_000).astype(np.int32), tuple("abcdef"))}
+    searched = half_of(20_000, None)
+    base = window(20_000, 63)
+    assert base.label is not None
+    inside = columns["job"].codes == 4
+    label = np.where(inside & searched & (rng.random(20_000) < 0.5), 1.0, base.label)
+    result = binary(dataclasses.replace(base, label=label), search=columns)
+    first = next(part for part in result.discovered if part.name == "job=e")
+    assert first.state is State.OK or not first.stands_out
+    assert first.intercept == pytest.approx(0.0, abs=0.15)
+    assert first.rows == int((inside & ~searched).sum())
 
 
 def test_scores_that_add_up_to_the_outcome_are_judged_by_slope_alone() -> None:
