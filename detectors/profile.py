@@ -7,7 +7,7 @@ by every tick summary that was counted with it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
 
@@ -27,6 +27,8 @@ from detectors.records import (
     ColumnSpec,
     FloatArray,
     Kind,
+    Output,
+    Says,
     Schema,
     Task,
     Window,
@@ -52,11 +54,20 @@ CURVE_EVENTS = 10
 """A recalibration curve is learnt from at least this many labels of each kind."""
 
 
+@dataclass(frozen=True, slots=True)
+class HeadScale:
+    """How often a further output came true in the reference, and its recalibration curve."""
+
+    rate: float
+    curve: Curve | None
+
+
 @dataclass(frozen=True, eq=False)
 class Profile:
     """A frozen reference. `counts` and `slice_sums` are what the reference's own rows gave.
 
     `clusters` counts the groups of its labelled rows that share an outcome, 0 where none is named.
+    `heads` say, by name, what the chances of further outputs meant.
     """
 
     schema: Schema
@@ -73,6 +84,7 @@ class Profile:
     too_small: tuple[str, ...]
     too_small_count: int
     clusters: int = 0
+    heads: Mapping[str, HeadScale] = field(default_factory=dict)
 
     @property
     def labelled(self) -> int:
@@ -104,6 +116,18 @@ class Profile:
 
     def to_bytes(self) -> bytes:
         return pack(MAGIC, self._body)
+
+    @property
+    def _heads_out(self) -> dict[str, Any]:
+        return {
+            name: [one.rate, None if one.curve is None else one.curve.to_dict()]
+            for name, one in self.heads.items()
+        }
+
+    @property
+    def head_curves(self) -> dict[str, Curve]:
+        """The curves of further outputs, by name, where there are labels enough for one."""
+        return {name: one.curve for name, one in self.heads.items() if one.curve is not None}
 
     @property
     def _body(self) -> bytes:
@@ -142,6 +166,7 @@ class Profile:
             "too_small": list(self.too_small),
             "too_small_count": self.too_small_count,
             **({"clusters": self.clusters} if self.clusters else {}),
+            **({"heads": self._heads_out} if self.heads else {}),
         }
         return body_of(header, arrays)
 
@@ -188,6 +213,10 @@ class Profile:
             too_small=tuple(header["too_small"]),
             too_small_count=header["too_small_count"],
             clusters=header.get("clusters", 0),
+            heads={
+                name: HeadScale(rate, _curve_in(described))
+                for name, (rate, described) in header.get("heads", {}).items()
+            },
         )
 
 
@@ -246,6 +275,7 @@ def fit_profile(reference: Window, schema: Schema) -> Profile:
         too_small=fitted.too_small,
         too_small_count=fitted.too_small_count,
         clusters=_clusters(reference),
+        heads=_head_scales(reference, schema),
     )
 
 
@@ -267,6 +297,22 @@ def numeric_column(window: Window, name: str) -> FloatArray | None:
 def categorical_column(window: Window, name: str) -> Categories | None:
     """A categorical column of a window, or its predicted classes."""
     return window.prediction if name == PREDICTION_COLUMN else window.categorical.get(name)
+
+
+def _head_scales(reference: Window, schema: Schema) -> dict[str, HeadScale]:
+    """What the reference's labels say of each further output that they tell."""
+    if not schema.outputs:
+        return {}
+    from detectors.calibration.heads import head_rows
+
+    weight, found = reference.weights(), {}
+    for head, chance, outcome in head_rows(reference, schema):
+        known = np.isfinite(outcome)
+        if known.any():
+            rate = float(weight[known] @ outcome[known] / weight[known].sum())
+            curve = _fit_curve(Task.BINARY, chance, outcome, weight)
+            found[head.name] = HeadScale(rate, curve)
+    return found
 
 
 def _clusters(reference: Window) -> int:
@@ -327,6 +373,11 @@ def _schema_out(schema: Schema) -> dict[str, Any]:
         "has_baseline": schema.has_baseline,
         "has_label": schema.has_label,
         "embedding_dim": schema.embedding_dim,
+        **(
+            {"outputs": [[o.column, o.says.value, o.of] for o in schema.outputs]}
+            if schema.outputs
+            else {}
+        ),
     }
 
 
@@ -339,4 +390,5 @@ def _schema_in(described: Any) -> Schema:
         has_baseline=described["has_baseline"],
         has_label=described["has_label"],
         embedding_dim=described["embedding_dim"],
+        outputs=tuple(Output(c, Says(says), of) for c, says, of in described.get("outputs", ())),
     )

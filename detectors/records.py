@@ -115,12 +115,38 @@ class ColumnSpec:
     kind: Kind
 
 
+class Says(StrEnum):
+    """What a column of a model's further outputs means."""
+
+    CLASS = "class"
+    QUANTILE = "quantile"
+    SD = "sd"
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A numeric column that the model gives beside its score.
+
+    `of` is the class whose probability it is, or the level of a quantile as text; an sd has none.
+    """
+
+    column: str
+    says: Says
+    of: str = ""
+
+    @property
+    def level(self) -> float:
+        """The level of a quantile, between 0 and 1."""
+        return float(self.of)
+
+
 @dataclass(frozen=True, slots=True)
 class Schema:
     """Which feature columns a model has, what it predicts, and how its rows are sliced.
 
     `slices` holds column names; ("origin",) makes one slice a value of `origin`, and
-    ("origin", "engine") one a pair of values.
+    ("origin", "engine") one a pair of values. `outputs` are no features: they are recorded like
+    numeric columns, and judged with the score.
     """
 
     task: Task
@@ -130,6 +156,18 @@ class Schema:
     has_baseline: bool = True
     has_label: bool = True
     embedding_dim: int = 0
+    outputs: tuple[Output, ...] = ()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes whose probabilities are recorded, in order; () where none is."""
+        return tuple(one.of for one in self.outputs if one.says is Says.CLASS)
+
+    @property
+    def recorded(self) -> Self:
+        """The schema of rows as they are sent: outputs stand among the numeric columns."""
+        more = tuple(ColumnSpec(one.column, Kind.NUMERIC) for one in self.outputs)
+        return replace(self, columns=(*self.columns, *more), outputs=())
 
     @property
     def numeric(self) -> tuple[str, ...]:
@@ -180,7 +218,8 @@ class Window:
     scores gives them; it is made when rows are judged and never stored.
     For a binary task `score` is P(label = 1); for regression it is the predicted value;
     for multiclass it is the probability of the predicted class (top-label) and `prediction`
-    holds that class, `label` being 1 where the predicted class was right.
+    holds that class, `label` being 1 where the predicted class was right. `truth` is the class
+    that was right, where it is known by name.
     """
 
     rows: int
@@ -190,6 +229,7 @@ class Window:
     label: FloatArray | None = None
     label_ts_us: IntArray | None = None
     prediction: Categories | None = None
+    truth: Categories | None = None
     weight: FloatArray | None = None
     numeric: Mapping[str, FloatArray] = field(default_factory=dict)
     categorical: Mapping[str, Categories] = field(default_factory=dict)
@@ -218,6 +258,7 @@ class Window:
             label=pick(self.label),
             label_ts_us=pick(self.label_ts_us),
             prediction=pick_codes(self.prediction),
+            truth=pick_codes(self.truth),
             weight=pick(self.weight),
             numeric={name: column[rows] for name, column in self.numeric.items()},
             categorical={name: column.take(rows) for name, column in self.categorical.items()},
@@ -293,6 +334,7 @@ def concat_windows(parts: Iterable[Window]) -> Window:
         label=floats([window.label for window in filled]),
         label_ts_us=ints([window.label_ts_us for window in filled]),
         prediction=codes([window.prediction for window in filled]),
+        truth=codes([window.truth for window in filled]),
         weight=np.concatenate([window.weights() for window in filled]) if weighted else None,
         numeric={name: column for name, column in numeric.items() if column is not None},
         categorical={name: column for name, column in categorical.items() if column is not None},

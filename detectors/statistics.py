@@ -13,6 +13,7 @@ has y = 0 and v = infinity. Nothing here is ever NaN.
 | mix | √Σ(q-p)²/(p+½/n) less its mean under the reference: Cohen's w | 1 / (2n) |
 | loss | (mean loss - reference) / reference sd of one row | σ²(1 + k/n) / n |
 | in the large | Σω(y-r) / Σωr(1-r), r the recalibrated score | (Σω²r(1-r) + ¼ω̄²) / (Σωr(1-r))² |
+| output | the same of a class probability, a quantile, a mean or an sd | same |
 | difference | mean paired loss difference / its reference sd | σ²(1 + k/n) / n |
 
 In means k = max(0, kurtosis - 3) / 4. A mean of few heavy-tailed rows is far from normal, and its
@@ -41,7 +42,7 @@ import numpy as np
 
 from detectors.cells import NULL, UNSEEN
 from detectors.profile import Profile
-from detectors.records import FloatArray, IntArray, StreamSpec
+from detectors.records import FloatArray, IntArray, Stream, StreamSpec
 from detectors.scales import (
     difference_scale,
     loss_scale,
@@ -53,7 +54,7 @@ from detectors.scales import (
 )
 from detectors.shares import HALF_EVENT, share_statistics
 from detectors.summary import TickSummary
-from detectors.sums import Sum
+from detectors.sums import HEAD, Sum
 
 MIX_ROWS = 5.0
 """Below five effective rows a mix says nothing."""
@@ -238,8 +239,14 @@ _SLICE_STATISTICS = {
     "prediction.mean": _score_mean,
     "loss.mean": _loss,
     "calibration.in_the_large": _in_the_large,
+    "calibration.output": _in_the_large,
     "transfer.difference": _difference,
 }
+
+
+def _place(stream: Stream) -> str:
+    """Where the sums of a stream stand: under its slice, or under its further output."""
+    return f"{HEAD}{stream.column}" if stream.statistic == "output" else stream.slice
 
 
 def _compile(specs: Sequence[StreamSpec], profile: Profile) -> _Plan:
@@ -264,14 +271,14 @@ def _compile(specs: Sequence[StreamSpec], profile: Profile) -> _Plan:
             raise ValueError(msg)
 
     slice_names = tuple(
-        dict.fromkeys(streams[at].slice for places in of_slices.values() for at in places)
+        dict.fromkeys(_place(streams[at]) for places in of_slices.values() for at in places)
     )
     slice_at = {name: place for place, name in enumerate(slice_names)}
     parts = tuple(
         _SlicePart(
             name,
             np.array(places, dtype=np.int64),
-            np.array([slice_at[streams[at].slice] for at in places], dtype=np.int64),
+            np.array([slice_at[_place(streams[at])] for at in places], dtype=np.int64),
             np.array([slice_variance(profile, name, streams[at].slice) for at in places]),
         )
         for name, places in of_slices.items()

@@ -19,6 +19,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from detectors.calibration.heads import Head, heads_of
 from detectors.calibration.over_time import FEWEST_CLUSTERS
 from detectors.cells import NumericCells
 from detectors.profile import PREDICTION_COLUMN, SCORE_COLUMN, Profile
@@ -80,10 +81,7 @@ def label_streams(profile: Profile, settings: Settings) -> tuple[StreamSpec, ...
     kept = 1.0 - BY_CLUSTER if by_cluster(profile, settings) else 1.0
     classes = [
         [StreamSpec(Stream("loss", "mean", Tier.PAGE), 1.0, LOSS_STEP * relative)],
-        [
-            _weighted(spec, kept)
-            for spec in _sliced(profile, [("calibration", "in_the_large", step, "")])
-        ],
+        _calibration_streams(profile, step, kept),
     ]
     if profile.schema.has_baseline:
         base = profile.baseline_loss
@@ -93,6 +91,33 @@ def label_streams(profile: Profile, settings: Settings) -> tuple[StreamSpec, ...
     return tuple(
         _weighted(spec, LABELLED_SHARE / len(classes)) for members in classes for spec in members
     )
+
+
+def _calibration_streams(profile: Profile, step: float, kept: float) -> list[StreamSpec]:
+    """The score's own level and its slices'; half goes to further outputs where there are any.
+
+    A class is weighed by the square root of its share: so precisely can it be seen.
+    """
+    own = _sliced(profile, [("calibration", "in_the_large", step, "")])
+    heads = heads_of(profile.schema)
+    if not heads:
+        return [_weighted(spec, kept) for spec in own]
+    roots = [np.sqrt(max(_events(profile, head), 1.0)) for head in heads]
+    further = [
+        StreamSpec(
+            Stream("calibration", "output", Tier.PAGE, head.name),
+            float(0.5 * kept * root / sum(roots)),
+            CALIBRATION_STEP,
+        )
+        for head, root in zip(heads, roots, strict=True)
+    ]
+    return [*(_weighted(spec, 0.5 * kept) for spec in own), *further]
+
+
+def _events(profile: Profile, head: Head) -> float:
+    """How often a further output came true in the reference; as often as not where none tells."""
+    known = profile.heads.get(head.name)
+    return profile.rows * (0.5 if known is None else known.rate)
 
 
 def forecast_streams(profile: Profile, settings: Settings) -> tuple[StreamSpec, ...]:
@@ -237,6 +262,10 @@ def _phrase(stream: Stream, effect: float, profile: Profile | None) -> str:
         if profile is None:
             return f"loss against the baseline {way} {size:.2f} reference sd"
         return f"loss against the baseline {way} {size * difference_scale(profile).sd:.3g}"
+    if stream.signal == "calibration" and stream.statistic == "output":
+        way = "more" if effect >= 0.0 else "less"
+        by = f"{size:.2f}" if size <= MOST_LOG_ODDS else f"over {MOST_LOG_ODDS:g}"
+        return f"{stream.column} comes true {way} often than it says, by {by} log odds"
     if stream.signal == "calibration":
         regression = profile is not None and profile.schema.task is Task.REGRESSION
         unit = "reference sd of the residual" if regression else "log odds"

@@ -27,7 +27,7 @@ from detectors.profile import (
 )
 from detectors.records import FloatArray, Kind, Window
 from detectors.slices import slice_codes
-from detectors.sums import ALL_ROWS, SLICE_SUMS, Sum, label_sums, seen_sums
+from detectors.sums import ALL_ROWS, SLICE_SUMS, Sum, head_sums, label_sums, seen_sums
 from detectors.transfer.sums import TransferSums
 
 __all__ = [
@@ -54,8 +54,9 @@ class TickSummary:
 
     `profile` is the fingerprint of the profile that counted; "" for a summary of nothing.
     `columns` holds (2, cells) of Σω and Σω², `slices` vectors laid out by `Sum`, "" being all
-    rows. `missing` columns were absent, or of the other kind, in every row that came; they are
-    counted as null. `retyped` columns came as the other kind in some.
+    rows and "@…" a further output of the model. `missing` columns were absent, or of the other
+    kind, in every row that came; they are counted as null. `retyped` columns came as the other kind
+    in some.
     """
 
     profile: str
@@ -185,6 +186,8 @@ def summarise_labels(
     codes = slice_codes(window, profile.slices)
     sums = label_sums(window, profile.ruler, codes, len(profile.slices))
     slices = _named(sums, profile, Sum.LABELLED_ROWS)
+    if profile.schema.outputs:
+        slices |= head_sums(window, profile.schema, profile.head_curves)
     return TickSummary(profile.fingerprint, start_us, end_us, slices=slices)
 
 

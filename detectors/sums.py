@@ -13,7 +13,7 @@ as one: an upper bound whatever their dependence, known before the labels are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Protocol, Self
@@ -21,7 +21,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numba import njit
 
-from detectors.records import CodeArray, FloatArray, Task, Window
+from detectors.records import CodeArray, FloatArray, Schema, Task, Window
 
 BLOCK_ROWS = 1 << 16
 Z_LIMIT = 10.0
@@ -146,6 +146,34 @@ def label_sums(window: Window, ruler: Ruler, codes: Sequence[CodeArray], slices:
         parts = _label_parts(window, ruler, rows)
         _add(sums, parts, int(Sum.LABELLED_ROWS), [code[rows] for code in codes])
     return sums
+
+
+HEAD = "@"
+"""Before the name of a further output, where its sums stand among those of slices."""
+
+
+def head_sums(window: Window, schema: Schema, curves: Mapping[str, Curve]) -> dict[str, FloatArray]:
+    """Sums (27,) of each further output over the rows that tell it, as if it were the score.
+
+    Against its own curve of the reference, or itself where there is none.
+    """
+    from detectors.calibration.heads import head_rows
+
+    found = {}
+    for head, chance, outcome in head_rows(window, schema):
+        known = np.flatnonzero(np.isfinite(chance))
+        if not len(known):
+            continue
+        ruler = Ruler(Task.BINARY, Scale(0.0, 1.0), None, curves.get(head.name))
+        shown = Window(
+            rows=len(known),
+            score=chance[known],
+            label=outcome[known],
+            weight=None if window.weight is None else window.weight[known],
+            cluster=None if window.cluster is None else window.cluster.take(known),
+        )
+        found[f"{HEAD}{head.name}"] = label_sums(shown, ruler, [], 0)[0]
+    return found
 
 
 def losses(task: Task, score: FloatArray | None, label: FloatArray) -> FloatArray:

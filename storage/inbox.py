@@ -237,6 +237,7 @@ def _plain_categories(window: Window) -> Window:
     return replace(
         window,
         prediction=plain(window.prediction),
+        truth=plain(window.truth),
         domain=plain(window.domain),
         version=plain(window.version),
         arm=plain(window.arm),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from detectors.records import ColumnSpec, Kind, Schema, Task
+from detectors.records import ColumnSpec, Kind, Output, Says, Schema, Task
 
 
 def schema_to_json(schema: Schema) -> dict[str, Any]:
@@ -17,6 +17,7 @@ def schema_to_json(schema: Schema) -> dict[str, Any]:
         "has_baseline": schema.has_baseline,
         "has_label": schema.has_label,
         "embedding_dim": schema.embedding_dim,
+        "outputs": [[one.column, one.says.value, one.of] for one in schema.outputs],
     }
 
 
@@ -30,4 +31,5 @@ def schema_from_json(value: dict[str, Any]) -> Schema:
         has_baseline=value["has_baseline"],
         has_label=value["has_label"],
         embedding_dim=value["embedding_dim"],
+        outputs=tuple(Output(c, Says(says), of) for c, says, of in value.get("outputs", ())),
     )

@@ -18,7 +18,7 @@ from detectors.records import BoolArray, Categories, CodeArray, Window
 from storage.runs import IdArray
 
 _ARRAYS = ("ts_us", "score", "baseline_score", "label", "label_ts_us", "weight")
-_CODES = ("prediction", "domain", "version", "arm", "cluster")
+_CODES = ("prediction", "truth", "domain", "version", "arm", "cluster")
 # Threads cost more than they save on columns of some kilobytes.
 _WRITE = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 _READ = pa.ipc.IpcReadOptions(use_threads=False)
@@ -201,6 +201,7 @@ def _window(batch: pa.RecordBatch) -> Window:
         label_ts_us=arrays.get("label_ts_us"),
         weight=arrays.get("weight"),
         prediction=codes.get("prediction"),
+        truth=codes.get("truth"),
         domain=codes.get("domain"),
         version=codes.get("version"),
         arm=codes.get("arm"),

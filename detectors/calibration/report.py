@@ -13,35 +13,30 @@ from dataclasses import replace
 import numpy as np
 
 from detectors.calibration.bins import equal_mass_bins
-from detectors.calibration.cox import cox_line
 from detectors.calibration.ecce import ecce, largest_walk_p
 from detectors.calibration.ece import ece_debiased, ece_interval
-from detectors.calibration.in_the_large import InTheLarge, in_the_large
+from detectors.calibration.head_report import with_heads
 from detectors.calibration.line import calibration_of_values
+from detectors.calibration.numbers import clustering, numbers_of
 from detectors.calibration.recalibration import Recalibration, fit_recalibration
 from detectors.calibration.reference_noise import ReferenceNoise, reference_noise
 from detectors.calibration.result import (
-    FEWEST_ROWS,
     Calibration,
     CurvePoint,
     Numbers,
     SliceCalibration,
     curve_points,
-    judge,
     not_monitored,
     nothing_labelled,
     wilson,
 )
-from detectors.calibration.rows import JudgedRows, effective_rows, judged_rows, squared_sums
+from detectors.calibration.rows import JudgedRows, effective_rows, judged_rows
 from detectors.calibration.slices import ranked
 from detectors.calibration.spiegelhalter import spiegelhalter
 from detectors.calibration.wording import words_for
 from detectors.discovery import FEWEST_ROWS as FEWEST_FOUND
 from detectors.discovery import discover, half_of, rows_of
-from detectors.records import BoolArray, Categories, FloatArray, Task, Window
-
-SUM_CONSTRAINED = 0.2
-"""Below this dispersion of Σ(y - p) per cluster the scores add up to the outcome by design."""
+from detectors.records import BoolArray, Categories, Schema, Task, Window
 
 SEARCHED_ROWS = 20_000
 
@@ -56,6 +51,7 @@ def calibration_of(
     design_effect: float = 1.0,
     slices: Mapping[str, BoolArray] | None = None,
     search: Mapping[str, Categories] | None = None,
+    schema: Schema | None = None,
 ) -> Calibration:
     """Judge the labelled rows of a window, and of its slices: masks (n,) by name.
 
@@ -64,12 +60,14 @@ def calibration_of(
     curve as the whole, so a slice that was already off in the reference shows. `p_value` is for
     the caller to weigh against its other questions; `state` takes it alone at .05, slices at a
     false discovery rate of .05 among themselves. In `search`, columns of categories (n,), slices
-    that nobody named are looked for on half of the rows and judged on the other half.
+    that nobody named are looked for on half of the rows and judged on the other half. With a
+    `schema` that names further outputs, each of those is judged too.
     """
     if task is Task.REGRESSION:
-        return calibration_of_values(
+        values = calibration_of_values(
             window, reference=reference, design_effect=design_effect, slices=slices or {}
         )
+        return with_heads(values, window, schema, reference, design_effect)
     rows = judged_rows(window, task=task)
     if rows is None:
         return not_monitored()
@@ -81,13 +79,13 @@ def calibration_of(
         curve = fit_recalibration(base.score, base.label, base.weight)
     deff = max(design_effect, 1.0)
     noise = reference_noise(base, curve, deff)
-    numbers = _numbers(rows, curve, noise, deff)
-    absolute = numbers if curve is None else _numbers(rows, None, ReferenceNoise(), deff)
+    numbers = numbers_of(rows, curve, noise, deff)
+    absolute = numbers if curve is None else numbers_of(rows, None, ReferenceNoise(), deff)
     p = rows.score if curve is None else curve.apply(rows.score)
     cumulative = ecce(p, rows.label, rows.weight)
     sharp = spiegelhalter(rows.score, rows.label, rows.weight)
     # both tests know independent rows only: what depends is allowed for as a design effect
-    together = max(deff, _clustering(rows, p))
+    together = max(deff, clustering(rows, p))
     mad = None if cumulative is None else cumulative.mad_normalised
     interval = ece_interval(p, rows.label, rows.weight, design_effect=together)
     result = Calibration(
@@ -115,76 +113,8 @@ def calibration_of(
         discovered=_discovered(rows, curve, noise, deff, window, search or {}),
         note=numbers.note,
     )
-    return replace(result, words=words_for(result))
-
-
-def _numbers(
-    rows: JudgedRows, curve: Recalibration | None, noise: ReferenceNoise, deff: float
-) -> Numbers:
-    """Intercept, slope and ratio with intervals and the state they make."""
-    p = rows.score if curve is None else curve.apply(rows.score)
-    large = in_the_large(p, rows.label, rows.weight, rows.cluster)
-    assert large is not None, "rows are not empty here"
-    line = cox_line(p, rows.label, rows.weight, rows.cluster)
-    root = float(np.sqrt(deff))
-    testable = not _sum_constrained(rows, p)
-    information = float(rows.weight @ (p * (1.0 - p)))
-    curve_se, curve_tilt = noise.errors(rows.score, rows.weight)
-    ratio_noise = curve_se * information / large.expected if large.expected else 0.0
-    implied = float(np.sqrt(rows.weight**2 @ (p * (1.0 - p)))) / max(information, 1e-12)
-    minority = min(large.observed, float(rows.weight.sum()) - large.observed)
-    expected = min(large.expected, float(rows.weight.sum()) - large.expected)
-    effective = effective_rows(rows.weight) / deff
-    clusters = np.inf if rows.cluster is None else float(rows.cluster.max()) + 1.0
-    scale = effective / float(rows.weight.sum())
-    return judge(
-        rows=len(rows),
-        observed=large.observed,
-        expected=large.expected,
-        ratio=large.ratio,
-        ratio_se=float(np.hypot(large.ratio_se * root, ratio_noise)),
-        intercept=large.intercept if testable else None,
-        intercept_se=float(np.hypot(large.intercept_se * root, curve_se)),
-        slope=None if line is None else float(line.coefficients[1]),
-        slope_se=0.0 if line is None else float(np.hypot(line.se(1) * root, curve_tilt)),
-        null_se=float(np.hypot(implied * root, curve_se)),
-        effective=min(effective, clusters),
-        rare=max(minority, expected) * scale,
-        rare_before=noise.rare,
-        one_class=large.shrunk,
-        note=_note(large, clusters, testable=testable),
-    )
-
-
-def _note(large: InTheLarge, clusters: float, *, testable: bool) -> str:
-    if clusters < FEWEST_ROWS:
-        return f"{clusters:.0f} clusters of rows that share an outcome; 20 are needed"
-    if not testable:
-        return "scores of a cluster add up to its outcome, so only the slope can be judged"
-    if large.shrunk:
-        return "only one class has been seen; the intercept is the bias-reduced one"
-    return ""
-
-
-def _sum_constrained(rows: JudgedRows, p: FloatArray) -> bool:
-    """Whether each cluster's scores add up to what happens in it, as for one winner in a race."""
-    if rows.cluster is None:
-        return False
-    sizes = np.bincount(rows.cluster)
-    if len(sizes) < 20 or sizes.mean() < 1.5:
-        return False
-    surplus = np.bincount(rows.cluster, weights=rows.label - p)
-    implied = float((p * (1.0 - p)).sum())
-    return implied > 0.0 and float(surplus @ surplus) / implied < SUM_CONSTRAINED
-
-
-def _clustering(rows: JudgedRows, p: FloatArray) -> float:
-    """How much more the surplus of labels varies by cluster than independent rows would let it."""
-    if rows.cluster is None:
-        return 1.0
-    implied = float(rows.weight**2 @ (p * (1.0 - p)))
-    seen = squared_sums(rows.weight * (rows.label - p), rows.cluster)
-    return max(1.0, seen / implied) if implied > 0.0 else 1.0
+    whole = replace(result, words=words_for(result))
+    return with_heads(whole, window, schema, reference, design_effect)
 
 
 def _two_sided(z: float) -> float:
@@ -213,7 +143,7 @@ def _slices(
     for name, mask in masks.items():
         inside = np.flatnonzero(np.asarray(mask, dtype=np.bool_)[rows.index])
         if inside.size:
-            found.append((name, _numbers(rows.take(inside), curve, noise, deff)))
+            found.append((name, numbers_of(rows.take(inside), curve, noise, deff)))
     return ranked(found)
 
 
@@ -245,5 +175,5 @@ def _discovered(
     for one in proposed:
         places = np.flatnonzero(rows_of(one, outside))
         if places.size:
-            found.append((one.name, _numbers(other.take(places), curve, noise, deff)))
+            found.append((one.name, numbers_of(other.take(places), curve, noise, deff)))
     return ranked(found)

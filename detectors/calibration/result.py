@@ -82,6 +82,55 @@ class SliceCalibration:
 
 
 @dataclass(frozen=True, slots=True)
+class HeadCalibration:
+    """A class probability, a quantile, or half of what a mean with an sd says.
+
+    `part` compares with the reference, `absolute` with outcomes. `level` is the fixed chance of a
+    quantile, `observed` the share of cases in which it came true, with Wilson's interval. `pinball`
+    is the mean pinball loss of a quantile, here and in the reference.
+    """
+
+    part: SliceCalibration
+    says: str
+    level: float | None
+    observed: float | None
+    observed_ci: Bounds
+    absolute: Numbers
+    ece_debiased: float | None = None
+    ece_ci: Bounds = UNKNOWN
+    ecce_p: float | None = None
+    spiegelhalter_p: float | None = None
+    pinball: float | None = None
+    pinball_reference: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Standard residuals z = (label - mean) / sd: their mean, sd, and whether they look normal.
+
+    Right is mean 0, sd 1. `pit_p` tests Φ(z) against uniform (Kolmogorov-Smirnov). `shift` and
+    `factor` would mend the forecast: mean + shift · sd, sd · factor. `before` is the sd of z in the
+    reference.
+    """
+
+    rows: int
+    mean: float
+    mean_ci: Bounds
+    sd: float
+    sd_ci: Bounds
+    pit_p: float
+    before: float | None = None
+
+    @property
+    def shift(self) -> float:
+        return self.mean
+
+    @property
+    def factor(self) -> float:
+        return self.sd
+
+
+@dataclass(frozen=True, slots=True)
 class Calibration:
     """The answer to "do scores mean what they meant?".
 
@@ -114,6 +163,8 @@ class Calibration:
     curve: tuple[CurvePoint, ...] = ()
     slices: tuple[SliceCalibration, ...] = ()
     discovered: tuple[SliceCalibration, ...] = ()
+    heads: tuple[HeadCalibration, ...] = ()
+    spread: Spread | None = None
     unit: str = "log odds"
     note: str = ""
     words: str = ""

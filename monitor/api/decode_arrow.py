@@ -263,6 +263,7 @@ def decode_arrow_events(
     Raises:
         RequestRefusedError: 422 naming the column.
     """
+    schema = schema.recorded
     rejections = Rejections()
     bound_columns(_features(table.column_names), limits)
     reader = _open(table, ("id", "ts"), rejections, lenient=lenient)

@@ -43,6 +43,7 @@ def decode_json_events(
         RequestRefusedError: where the body as a whole cannot be read. Rows that cannot are in
             `batch.refused`.
     """
+    schema = schema.recorded
     rejections = Rejections()
     bound_columns(len(schema.columns), limits)
     rows = decode_body(body, event_rows(schema), limits, rejections, lines=lines)

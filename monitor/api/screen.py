@@ -265,5 +265,6 @@ def compact(window: Window) -> Window:
         arm=of(window.arm),
         cluster=of(window.cluster),
         prediction=of(window.prediction),
+        truth=of(window.truth),
         categorical={name: without_unused(c) for name, c in window.categorical.items()},
     )

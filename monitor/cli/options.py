@@ -11,7 +11,7 @@ import click
 from detectors.records import BaselinePlan, CalibratedTo, Design, NamedDetector, Settings, Task
 from monitor.durations import parse_budget, parse_duration, parse_tick
 from monitor.errors import UsageError
-from monitor.files.roles import Roles, parse_slices
+from monitor.files.roles import Roles, parse_outputs, parse_slices
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,6 +44,9 @@ def role_options(command: F) -> F:
             slices=parse_slices(given.pop("slices")),
             ignore=_names(given.pop("ignore")),
             task=None if given["task"] is None else Task(given["task"]),
+            outputs=parse_outputs(
+                given.pop("probabilities"), given.pop("quantiles"), given.pop("sd")
+            ),
         )
         given.pop("task")
         return command(roles=roles, **given)
@@ -51,6 +54,23 @@ def role_options(command: F) -> F:
     wrapped: Any = with_roles
     wrapped = click.option(
         "--task", type=click.Choice([task.value for task in Task]), help="What the model predicts."
+    )(wrapped)
+    wrapped = click.option(
+        "--sd", metavar="COLUMN", help="Column: the sd that a regression's mean comes with."
+    )(wrapped)
+    wrapped = click.option(
+        "--quantile",
+        "quantiles",
+        multiple=True,
+        metavar="LEVEL=COLUMN",
+        help="Column: a predicted quantile of the label, as in 0.9=q90.",
+    )(wrapped)
+    wrapped = click.option(
+        "--probability",
+        "probabilities",
+        multiple=True,
+        metavar="CLASS=COLUMN",
+        help="Column: the probability of a class, as in cat=p_cat.",
     )(wrapped)
     wrapped = click.option("--ignore", multiple=True, metavar="C,…", help="Columns to leave out.")(
         wrapped

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from alerts.plain import plain
-from detectors.records import Budget, CalibratedTo, Design, NamedDetector, Settings, Task
+from detectors.records import Budget, CalibratedTo, Design, NamedDetector, Output, Settings, Task
 from monitor.config.baseline import BaselineConfig
 from monitor.config.channels import check_channel, secret_of
 from monitor.config.oncall import (
@@ -29,6 +29,7 @@ from monitor.config.retraining import RetrainingConfig, check_retraining
 from monitor.config.sections import NAME, DurationUs, NonNegativeUs, Section
 from monitor.durations import parse_budget, parse_duration, parse_tick
 from monitor.errors import InputError, KedgeError, did_you_mean
+from monitor.files.roles import parse_outputs
 
 DEFAULT_PATH = Path("kedge.toml")
 
@@ -97,6 +98,9 @@ class ModelConfig(Section):
     holidays: str | None = None
     calibration: CalibratedTo = CalibratedTo.REFERENCE
     slices: tuple[tuple[str, ...], ...] = ()
+    probabilities: dict[str, str] = Field(default_factory=dict)
+    quantiles: dict[str, str] = Field(default_factory=dict)
+    sd: str = ""
     source_domain: str | None = None
     sampling: float = Field(1.0, gt=0, le=1)
     slice_floor: int = Field(0, ge=0)
@@ -105,6 +109,29 @@ class ModelConfig(Section):
     few_rows: int = Field(50, ge=0)
     detectors: tuple[DetectorConfig, ...] = ()
     baseline: BaselineConfig = BaselineConfig()
+
+    @model_validator(mode="after")
+    def _outputs_fit(self) -> ModelConfig:
+        if self.probabilities and self.task is not Task.MULTICLASS:
+            msg = f"probabilities are of classes: a {self.task} model has a score and no classes"
+            raise ValueError(msg)
+        if (self.quantiles or self.sd) and self.task is not Task.REGRESSION:
+            msg = f"quantiles and sd are of values: a {self.task} model predicts none"
+            raise ValueError(msg)
+        columns = [one.column for one in self.outputs()]
+        twice = {name for name in columns if columns.count(name) > 1}
+        if twice:
+            msg = f"the column '{min(twice)}' is named as two outputs"
+            raise ValueError(msg)
+        return self
+
+    def outputs(self) -> tuple[Output, ...]:
+        """The further outputs that are named here."""
+        return parse_outputs(
+            tuple(f"{of}={column}" for of, column in self.probabilities.items()),
+            tuple(f"{level}={column}" for level, column in self.quantiles.items()),
+            self.sd or None,
+        )
 
     @model_validator(mode="after")
     def _trainable(self) -> ModelConfig:

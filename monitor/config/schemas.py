@@ -84,12 +84,16 @@ class StoredSchemas:
         )
 
     def _configured(self, model: str, schema: Schema) -> Schema:
-        """The schema with the slices of the configuration.
+        """The schema with the slices and the further outputs of the configuration.
 
         Raises:
             InputError: if a slice names a column the model does not have.
         """
         section = self.config().models.get(model)
+        if section is not None and (outputs := section.outputs()):
+            named = {one.column for one in outputs}
+            kept = tuple(column for column in schema.columns if column.name not in named)
+            schema = replace(schema, columns=kept, outputs=outputs)
         if section is None or not section.slices:
             return schema
         known = [column.name for column in schema.columns]

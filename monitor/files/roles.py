@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 
 import pyarrow as pa
 
-from detectors.records import Task
+from detectors.records import Output, Says, Task
 from monitor.errors import UsageError, did_you_mean, shortened
 
 # A column with one of these names takes the role when nobody says otherwise. The first are
@@ -27,6 +28,7 @@ CONVENTIONAL: dict[str, tuple[str, ...]] = {
     "weight": ("weight",),
 }
 ROLE_NAMES = tuple(CONVENTIONAL)
+_OPTION = {Says.CLASS: "probability", Says.QUANTILE: "quantile", Says.SD: "sd"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +53,13 @@ class Roles:
     slices: tuple[tuple[str, ...], ...] = ()
     ignore: tuple[str, ...] = ()
     task: Task | None = None
+    outputs: tuple[Output, ...] = ()
 
     def taken(self) -> dict[str, str]:
         """Column name to role name, for the roles that are filled."""
         named = {name: getattr(self, name) for name in ROLE_NAMES}
-        return {column: role for role, column in named.items() if column is not None}
+        found = {column: role for role, column in named.items() if column is not None}
+        return {**{one.column: _OPTION[one.says] for one in self.outputs}, **found}
 
 
 def check_names(roles: Roles, schema: pa.Schema, *, source: str) -> None:
@@ -100,6 +104,38 @@ def infer_roles(roles: Roles, schema: pa.Schema) -> tuple[Roles, tuple[str, ...]
             found["timestamp"] = instants[0]
     completed = replace(roles, **found)  # type: ignore[arg-type]  # the keys are role names
     return completed, tuple(f"{role} = {column}" for role, column in found.items())
+
+
+def parse_outputs(
+    probabilities: tuple[str, ...], quantiles: tuple[str, ...], sd: str | None
+) -> tuple[Output, ...]:
+    """`--probability cat=p_cat --quantile 0.9=q90 --sd sigma` as outputs.
+
+    Raises:
+        UsageError: naming what is no NAME=COLUMN, or no level between 0 and 1.
+    """
+    found = [Output(column, Says.CLASS, of) for of, column in _pairs("probability", probabilities)]
+    for level, column in _pairs("quantile", quantiles):
+        try:
+            inside = 0.0 < float(level) < 1.0
+        except ValueError:
+            inside = False
+        if not inside:
+            msg = f"--quantile {level}={column}: a level lies between 0 and 1, as in 0.9={column}"
+            raise UsageError(msg)
+        found.append(Output(column, Says.QUANTILE, level))
+    if sd is not None:
+        found.append(Output(sd, Says.SD))
+    return tuple(found)
+
+
+def _pairs(option: str, texts: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    for text in texts:
+        name, _, column = text.partition("=")
+        if not name.strip() or not column.strip():
+            msg = f"--{option} {text}: write NAME=COLUMN, as in cat=p_cat or 0.9=q90"
+            raise UsageError(msg)
+        yield name.strip(), column.strip()
 
 
 def _fits(role: str, kind: pa.DataType) -> bool:

@@ -22,6 +22,7 @@ from detectors.records import (
     FloatArray,
     IntArray,
     Kind,
+    Says,
     Schema,
     Task,
     Window,
@@ -195,7 +196,10 @@ def to_table(
         msg = f"{source}: no rows; a window needs at least one"
         raise InputError(msg)
     notes = [f"inferred {line}" for line in inferred]
-    task, score, label, prediction, task_notes = _outcome(arrow, roles, source, like)
+    outputs = _outputs(arrow, roles, source)
+    task, score, label, prediction, truth, task_notes = _outcome(
+        arrow, roles, source, like, outputs
+    )
     notes += task_notes
     weight = _optional_floats(arrow, roles.weight, source)
     if weight is not None and not np.all((weight > 0) & np.isfinite(weight)):
@@ -214,8 +218,9 @@ def to_table(
         label=label,
         label_ts_us=label_ts_us,
         prediction=prediction,
+        truth=truth,
         weight=weight,
-        numeric=numeric,
+        numeric={**numeric, **outputs},
         categorical=categorical,
         domain=_optional_categories(arrow, roles.domain),
         version=_optional_categories(arrow, roles.version),
@@ -237,6 +242,7 @@ def to_table(
             has_baseline=window.baseline_score is not None,
             has_label=label is not None,
             embedding_dim=0 if window.embedding is None else window.embedding.shape[1],
+            outputs=roles.outputs,
         )
     else:
         schema = like.schema
@@ -292,37 +298,72 @@ def _features(
     return numeric, categorical, notes
 
 
+def _outputs(arrow: pa.Table, roles: Roles, source: str) -> dict[str, FloatArray]:
+    """The further outputs that this file has, by column."""
+    return {
+        one.column: _numbers(arrow.column(one.column), f"output {one.column}", source)
+        for one in roles.outputs
+        if one.column in arrow.column_names
+    }
+
+
+def _largest(
+    outputs: dict[str, FloatArray], roles: Roles
+) -> tuple[FloatArray | None, Categories | None]:
+    """The largest class probability of each row and its class; None without class probabilities."""
+    classes = [one for one in roles.outputs if one.says is Says.CLASS and one.column in outputs]
+    if not classes:
+        return None, None
+    table = np.stack([outputs[one.column] for one in classes], axis=1)
+    known = np.isfinite(table).any(axis=1)
+    filled = np.where(np.isfinite(table), table, -np.inf)
+    best = np.where(known, filled.argmax(axis=1), -1).astype(np.int32)
+    score = np.where(known, filled.max(axis=1), np.nan)
+    return score, Categories(best, tuple(one.of for one in classes))
+
+
 def _outcome(
-    arrow: pa.Table, roles: Roles, source: str, like: Table | None
-) -> tuple[Task, FloatArray | None, FloatArray | None, Categories | None, list[str]]:
-    """Task, score, label and prediction in the meaning `Window` gives them."""
+    arrow: pa.Table,
+    roles: Roles,
+    source: str,
+    like: Table | None,
+    outputs: dict[str, FloatArray],
+) -> tuple[
+    Task, FloatArray | None, FloatArray | None, Categories | None, Categories | None, list[str]
+]:
+    """Task, score, label, prediction and true class in the meaning `Window` gives them."""
     notes: list[str] = []
     task = roles.task or (like.schema.task if like is not None else None)
     raw_label = None if roles.label is None else arrow.column(roles.label)
     if task is None:
-        task = _infer_task(arrow, roles, raw_label)
+        classed = any(one.says is Says.CLASS for one in roles.outputs)
+        task = Task.MULTICLASS if classed else _infer_task(arrow, roles, raw_label)
         notes.append(f"inferred task = {task}")
     prediction = (
         _categories(arrow.column(roles.prediction)) if roles.prediction is not None else None
     )
     score = _scores(arrow, roles.score, task, source)
     label: FloatArray | None = None
+    truth: Categories | None = None
     if task is Task.MULTICLASS:
+        if prediction is None or score is None:
+            largest, named = _largest(outputs, roles)
+            score, prediction = (largest, named) if prediction is None else (score, prediction)
         if raw_label is not None and prediction is not None:
             truth = _categories(raw_label)
             label = _same(prediction, truth)
         elif raw_label is not None:
             notes.append("label ignored: a multiclass task needs --prediction beside it")
-        return task, score, label, prediction, notes
+        return task, score, label, prediction, truth, notes
     if task is Task.REGRESSION:
         if score is None and roles.prediction is not None:
             score, prediction = _floats(arrow.column(roles.prediction)), None
         label = None if raw_label is None else _numbers(raw_label, f"--label {roles.label}", source)
-        return task, score, label, prediction, notes
+        return task, score, label, prediction, None, notes
     if raw_label is not None:
         label, label_notes = _binary_label(raw_label, f"--label {roles.label}", source)
         notes += label_notes
-    return task, score, label, prediction, notes
+    return task, score, label, prediction, None, notes
 
 
 def _infer_task(arrow: pa.Table, roles: Roles, label: pa.ChunkedArray | None) -> Task:

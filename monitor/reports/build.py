@@ -17,7 +17,7 @@ import numpy as np
 from alerts.mappings import MappingVersion
 from alerts.records import Incident
 from detectors.calibration.report import calibration_of
-from detectors.calibration.result import Calibration, SliceCalibration
+from detectors.calibration.result import Calibration
 from detectors.diagnosis import DiagnosisContext, diagnose
 from detectors.drift.column import ColumnComparison
 from detectors.drift.compare import (
@@ -63,6 +63,7 @@ from monitor.reports.forms import (
     plain,
     verdict_json,
 )
+from monitor.reports.heads import calibrated_slice, head_json, spread_json
 from monitor.reports.maturity import maturity_json
 from monitor.reports.verification import held_state, verification_json, with_verification
 
@@ -143,6 +144,7 @@ def answer(
             reference=None if settings.calibration is CalibratedTo.OUTCOMES else reference,
             slices=_slices(reference, current, schema),
             search=_searched(current, schema),
+            schema=schema,
         ),
         transfer=verdict,
         checks=checks,
@@ -389,26 +391,10 @@ def _calibration(calibration: Calibration) -> dict[str, Any]:
             }
             for point in calibration.curve
         ],
-        "slices": [_calibrated_slice(part) for part in calibration.slices],
-        "discovered": [_calibrated_slice(part) for part in calibration.discovered],
-    }
-
-
-def _calibrated_slice(part: SliceCalibration) -> dict[str, Any]:
-    return {
-        "name": part.name,
-        "state": part.state.value,
-        "rows": part.rows,
-        "observed_over_expected": part.observed_over_expected,
-        "intercept": part.intercept,
-        "intercept_ci": list(part.intercept_ci),
-        "slope": part.slope,
-        "slope_ci": list(part.slope_ci),
-        "p_value": part.p_value,
-        "shrunk": part.shrunk,
-        "stands_out": part.stands_out,
-        "minimum_detectable": part.minimum_detectable,
-        "note": part.note,
+        "slices": [calibrated_slice(part) for part in calibration.slices],
+        "discovered": [calibrated_slice(part) for part in calibration.discovered],
+        "heads": [head_json(head) for head in calibration.heads],
+        "spread": None if calibration.spread is None else spread_json(calibration.spread),
     }
 
 

@@ -160,6 +160,8 @@ def _section(report: view.Report, at: int, *, many: bool) -> dict[str, Any]:
         "performance_notes": view.performance_notes(report),
         "budget": view.budget_words(report),
         "found_slices": view.found_slices(report),
+        "outputs": view.further_outputs(report),
+        "spread": view.spread_words(report),
         "columns": ordered[:MOST_COLUMNS],
         "columns_left": max(len(ordered) - MOST_COLUMNS, 0),
         "plots": [(column, plot) for column, plot in drawn if plot],

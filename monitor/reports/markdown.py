@@ -119,6 +119,11 @@ def _calibrated(slices: Sequence[Mapping[str, Any]]) -> str:
 
 def _slices(report: view.Report, sub: str) -> list[str]:
     parts = []
+    title, outputs = view.further_outputs(report)
+    if outputs:
+        parts += [f"{sub} {title}\n", _calibrated(outputs)]
+    if spread := view.spread_words(report):
+        parts += [f"{escaped(spread)}\n"]
     declared, found = report["calibration"]["slices"], view.found_slices(report)
     if declared:
         parts += [f"{sub} Calibration by slice\n", _calibrated(declared)]

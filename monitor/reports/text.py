@@ -26,6 +26,7 @@ from monitor.reports.view import (
     column_cells,
     diagnosis_words,
     found_slices,
+    further_outputs,
     headline,
     loss_change_words,
     overview,
@@ -35,6 +36,7 @@ from monitor.reports.view import (
     reports_of,
     rows_words,
     schema_lines,
+    spread_words,
     state_words,
     title,
     worst_columns,
@@ -85,6 +87,8 @@ def render_text(report: Report, console: Console, *, everything: bool = False) -
     console.print()
     _diagnosis(report, console, everything=everything)
     _performance(report, console)
+    _outputs(report, console, everything=everything)
+    _outputs(report, console, everything=everything)
     _slices(report, console, everything=everything)
     _checks(report, console, everything=everything)
     _columns(report, console, everything=everything)
@@ -162,6 +166,33 @@ def _performance(report: Report, console: Console) -> None:
     console.print(_indented(text, below=0 if notes else 1))
     for at, note in enumerate(notes, start=1):
         console.print(_indented(Text(note, style="dim"), below=int(at == len(notes))))
+
+
+def _outputs(report: Report, console: Console, *, everything: bool) -> None:
+    """Class probabilities, quantiles and a mean with its sd; those that are off, or all."""
+    title, outputs = further_outputs(report)
+    if not outputs:
+        return
+    off = [part for part in outputs if part["state"] in {"drift", "watch"}]
+    shown = outputs if everything else off[:FEW_COLUMNS]
+    console.print(_indented(Text(f"{title}  {len(off)} of {len(outputs)} off", style="dim")))
+    if shown:
+        table = _table("output", "calibration", "observed / expected", "level [95 %]")
+        table.add_column("rows", justify="right")
+        table.add_column("least seen", justify="right")
+        for part in shown:
+            table.add_row(
+                Text(name_of(part["name"])),
+                badge(part["state"]),
+                number(part["observed_over_expected"]),
+                estimate(part["intercept"], part["intercept_ci"], sign=True),
+                f"{part['rows']:,}",
+                number(part["minimum_detectable"]),
+            )
+        console.print(_indented(table))
+    if spread := spread_words(report):
+        console.print(_indented(Text(spread, style="dim")))
+    console.print()
 
 
 def _slices(report: Report, console: Console, *, everything: bool) -> None:

@@ -83,6 +83,43 @@ def found_slices(report: Report) -> list[dict[str, Any]]:
     return [part for part in found if part["state"] in {"drift", "watch"}]
 
 
+HEADS = {
+    "class": "Class probabilities",
+    "quantile": "Quantiles",
+    "sd": "Mean with sd",
+}
+
+
+def further_outputs(report: Report) -> tuple[str, list[dict[str, Any]]]:
+    """A title and the further outputs of the model, each judged like a slice; none: ("", [])."""
+    heads = report["calibration"].get("heads", [])
+    kinds = dict.fromkeys(HEADS.get(head["says"], head["says"]) for head in heads)
+    shown = [{**head, "name": _head_name(head)} for head in heads]
+    return (f"Calibration: {', '.join(kinds).lower()}" if heads else "", shown)
+
+
+def _head_name(head: Mapping[str, Any]) -> str:
+    if head["level"] is None or head["observed"] is None:
+        return str(head["name"])
+    pinball = "" if head["pinball"] is None else f", pinball loss {number(head['pinball'])}"
+    return f"{head['name']}: true in {head['observed']:.1%}{pinball}"
+
+
+def spread_words(report: Report) -> str:
+    """What standard residuals say of a mean with an sd; "" without one."""
+    spread = report["calibration"].get("spread")
+    if spread is None:
+        return ""
+    mean = estimate(spread["mean"], spread["mean_ci"], sign=True)
+    sd = estimate(spread["sd"], spread["sd_ci"])
+    before = "" if spread["sd_reference"] is None else f" (reference {spread['sd_reference']:.2f})"
+    return (
+        f"labels lie {mean} sd from the mean and spread {sd} times the sd{before}; shifting the "
+        f"mean by {spread['mean']:+.2f} sd and the sd by × {spread['sd']:.2f} would mend both; "
+        f"uniform PIT p {spread['pit_p']:.2g}"
+    )
+
+
 def state_words(state: str) -> str:
     """not_monitored as people write it."""
     return state.replace("_", " ")
