@@ -201,11 +201,46 @@ def newer_word(session: Session, delivery: Delivery, types: Iterable[MessageType
     Later is by the incident's own count of its messages, whatever order they are tried in. One
     that was given up does not count.
     """
+    later = _later_words(session, delivery, types)
+    return max(later, key=lambda word: _sequence(word[0]))[0].id if later else None
+
+
+def say_newer_again(
+    session: Session, delivery: Delivery, types: Iterable[MessageType], now: datetime
+) -> str | None:
+    """Have the newest later word sent once more, if it has gone out or is going; its id, or None.
+
+    For a word that may have reached its receiver behind one that is newer, out of another process
+    that was stopped in between. Whoever has the newer word in hand loses its claim to it.
+    """
+    later = _later_words(session, delivery, types)
+    if not later:
+        return None
+    newest, row = max(later, key=lambda word: _sequence(word[0]))
+    going = row.claimed_until is not None and row.claimed_until > now
+    if row.delivered_at is None and not going:
+        return None  # it still waits, and so comes behind
+    again = (
+        update(DeliveryRow)
+        .where(
+            DeliveryRow.message_id == newest.id,
+            DeliveryRow.channel == delivery.channel,
+            DeliveryRow.epoch == row.epoch,
+        )
+        .values(due_at=now, delivered_at=None, claimed_until=None, epoch=row.epoch + 1)
+    )
+    return newest.id if rows_changed(session, again) == 1 else None
+
+
+def _later_words(
+    session: Session, delivery: Delivery, types: Iterable[MessageType]
+) -> list[tuple[Message, DeliveryRow]]:
+    """Later messages about the same incident on the same channel that were not given up."""
     incident_id, mine = delivery.message.incident_id, _sequence(delivery.message)
     if not incident_id:
-        return None
+        return []
     query = (
-        select(MessageRow)
+        select(MessageRow, DeliveryRow)
         .join(DeliveryRow, DeliveryRow.message_id == MessageRow.id)
         .where(
             MessageRow.incident_id == incident_id,
@@ -215,8 +250,8 @@ def newer_word(session: Session, delivery: Delivery, types: Iterable[MessageType
             DeliveryRow.dead_at.is_(None),
         )
     )
-    later = [m for row in session.scalars(query) if _sequence(m := _message(row)) > mine]
-    return max(later, key=_sequence).id if later else None
+    found = [(_message(message), row) for message, row in session.execute(query)]
+    return [(message, row) for message, row in found if _sequence(message) > mine]
 
 
 def standing(session: Session, channel: str, types: Iterable[MessageType]) -> tuple[Message, ...]:

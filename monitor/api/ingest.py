@@ -27,7 +27,7 @@ from monitor.api.decode_json import decode_json_events, decode_json_labels, lear
 from monitor.api.errors import RequestRefusedError, refusal_response
 from monitor.api.json_rows import model_of
 from monitor.api.learn_schema import learn_arrow_schema
-from monitor.api.limits import Body, InFlight, IngestLimits, inflate, overloaded, read_body
+from monitor.api.limits import Body, InFlight, IngestLimits, drain, inflate, overloaded, read_body
 from monitor.clock import Clock
 from monitor.errors import did_you_mean, shortened
 from monitor.intake.batches import EventBatch, LabelBatch, cut
@@ -274,14 +274,7 @@ async def _take(
     body = Body()
     try:
         form = _form(request.headers.get("content-type", ""))
-        await read_body(
-            request.stream(),
-            encoding=request.headers.get("content-encoding", ""),
-            declared_bytes=_declared(request),
-            limits=service.limits,
-            in_flight=service.in_flight,
-            body=body,
-        )
+        await _read(request, service, body)
         # Worker threads of this pool do not know who asks: they are told.
         tenant = asking().tenant
         work = partial(decode, form=form, model=model, service=service, tenant=tenant)
@@ -299,6 +292,26 @@ async def _take(
     finally:
         service.in_flight.release(body.size)
     return _reply(receipt)
+
+
+async def _read(request: Request, service: _Service, body: Body) -> None:
+    """The whole body; of one there is no room for, the rest is heard before it is refused."""
+    try:
+        await read_body(
+            request.stream(),
+            encoding=request.headers.get("content-encoding", ""),
+            declared_bytes=_declared(request),
+            limits=service.limits,
+            in_flight=service.in_flight,
+            body=body,
+        )
+    except RequestRefusedError as refused:
+        if refused.status == 503:
+            body.chunks.clear()
+            service.in_flight.release(body.size)
+            body.size = 0
+            await drain(request.stream())
+        raise
 
 
 async def _decoded(body: Body, decode: Callable[[bytes], R], service: _Service) -> R:

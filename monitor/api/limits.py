@@ -9,7 +9,10 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+
+from starlette.requests import ClientDisconnect
 
 from monitor.api.errors import RequestRefusedError
 
@@ -17,6 +20,7 @@ MAX_ID_CHARACTERS = 200
 MAX_NAME_CHARACTERS = 200
 MAX_TEXT_CHARACTERS = 1_000
 MAX_COLUMNS = 2_000
+DRAINED_BYTES, DRAIN_S = 32 * 2**20, 5.0
 _INFLATE_STEP = 1 << 20
 _GZIP_MEMBERS = 1_000
 
@@ -115,6 +119,21 @@ async def read_body(
             f"the body did not arrive within {limits.read_seconds:g} s",
             "send smaller batches, or more quickly",
         ) from None
+
+
+async def drain(stream: AsyncIterator[bytes]) -> None:
+    """Hear the rest of a refused body and forget it, up to `DRAINED_BYTES` and `DRAIN_S`.
+
+    Closing a connection on which bytes are still coming resets it, and the refusal is lost on its
+    way: the sender would see a broken line instead of when to come again.
+    """
+    heard = 0
+    with suppress(TimeoutError, ClientDisconnect):
+        async with asyncio.timeout(DRAIN_S):
+            async for chunk in stream:
+                heard += len(chunk)
+                if heard > DRAINED_BYTES:
+                    return
 
 
 def too_large(limit_bytes: int) -> RequestRefusedError:

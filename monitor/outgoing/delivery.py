@@ -41,7 +41,14 @@ from storage.channels import (
     note_answer,
 )
 from storage.engine import Database
-from storage.outbox import LostClaimError, claim_next, mark_delivered, mark_failed, newer_word
+from storage.outbox import (
+    LostClaimError,
+    claim_next,
+    mark_delivered,
+    mark_failed,
+    newer_word,
+    say_newer_again,
+)
 
 LEASE = timedelta(minutes=2)
 """Far above the client's total deadline: a lease that runs out means a process that died."""
@@ -187,12 +194,32 @@ def _deliver(
             _write(session, delivery, attempt, judgement)
     except LostClaimError as lost:
         log.warning("delivery.lost", channel=delivery.channel, reason=str(lost))
+    if _may_stand_last(channels, delivery, reply):
+        with database.write() as session:
+            again = say_newer_again(session, delivery, INCIDENT_TYPES, now)
+        if again is not None:
+            log.info("message.again", channel=delivery.channel, message=again)
     if judgement.outcome is Outcome.DISABLED:
         with database.write() as session:
             closed = disable_channel(session, delivery.channel, now=now, words=DISABLED)
         log.error("channel.disabled", channel=delivery.channel, dead=closed, reason=DISABLED)
     _tell(delivery, attempt)
     return judgement.outcome
+
+
+def _may_stand_last(channels: Channels, delivery: Delivery, reply: Reply | Nothing) -> bool:
+    """Whether a receiver that keeps state may now have an older word behind a newer one.
+
+    This attempt has just been made, or an earlier claim of it came to no end that we know of: its
+    process may have been stopped in the middle, and have sent long after.
+    """
+    channel = channels.by_name.get(delivery.channel)
+    if channel is None or not follows_state(channel.notifier):
+        return False
+    if delivery.message.type not in INCIDENT_TYPES:
+        return False
+    unaccounted = delivery.epoch > delivery.attempt + 1
+    return unaccounted or not isinstance(reply, Nothing)
 
 
 def _judged(reply: Reply | Nothing, delivery: Delivery, now: datetime, failures: int) -> Judgement:

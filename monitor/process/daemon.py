@@ -42,6 +42,7 @@ from monitor.outgoing.delivery import Channel, Channels
 from monitor.outgoing.outbound import GuardedClient
 from monitor.outgoing.sending import Sender
 from monitor.outgoing.trial import Trial, try_channel
+from monitor.process import memory
 from monitor.process.door import anonymous_words, refuse_open_door, refuse_weak_token
 from monitor.process.leases import Held, Leases
 from monitor.process.news import Noticed, check_job
@@ -192,6 +193,7 @@ class Service:
                 self._every(source.every / 1e6, self._puller(source), f"pull {source.name}")
         else:
             self._every(service.check_every / 1e6, self.notice, "notice", by_all=True)
+        self._every(memory.EVERY_S, memory.give_back, "memory", by_all=True)
         self.scheduler.add_listener(self._job_failed, EVENT_JOB_ERROR)
         self.scheduler.start()
         with self.database.read() as session:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
+import threading
+import time
 import tracemalloc
 import zlib
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 
 from monitor.api import guard
-from monitor.api.limits import IngestLimits
+from monitor.api.limits import DRAINED_BYTES, IngestLimits
 from tests.monitor.api.asking import World, world
 from tests.monitor.serving import serving
 
@@ -133,9 +138,51 @@ def test_many_bodies_at_once_are_bounded_together(tmp_path: Path) -> None:
     """Each is within its limit; all of them are not, and the rest are told to come back."""
     limits = IngestLimits(in_flight_bytes=4 * MIB)
     with serving(tmp_path, limits=limits) as service:
-        status, answer, taken = call(service.client.app, "/v1/events", pieces(100))
-    assert (status, taken) == (503, 5)
+        tracemalloc.start()
+        try:
+            status, answer, taken = call(service.client.app, "/v1/events", pieces(100))
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert status == 503
     assert "too many bytes" in answer["error"]
+    assert taken == 5 + DRAINED_BYTES // MIB + 1
+    assert peak < 12 * MIB
+
+
+def test_who_is_refused_while_still_sending_hears_why(tmp_path: Path) -> None:
+    """Over a real connection that ends with the answer: no reset in its place."""
+    limits = IngestLimits(in_flight_bytes=MIB)
+    size = 6 * MIB
+    with serving(tmp_path, limits=limits) as service, listening(service.client.app) as port:
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+                head = "POST /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+                kind = "Content-Type: application/json\r\n"
+                connection.sendall(f"{head}{kind}Content-Length: {size}\r\n\r\n".encode())
+                connection.sendall(bytes(size))
+                heard = b""
+                while part := connection.recv(65_536):
+                    heard += part
+            assert heard.startswith(b"HTTP/1.1 503 ")
+            assert b"retry-after: 1" in heard.lower()
+
+
+@contextmanager
+def listening(app: Any) -> Iterator[int]:
+    """The application behind uvicorn on a port of this machine."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    config = uvicorn.Config(app, port=port, log_config=None, lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield port
+    server.should_exit = True
+    thread.join()
 
 
 DEEP = 100_000
