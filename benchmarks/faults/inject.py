@@ -1,54 +1,107 @@
-"""One fault at a time, put into fresh rows of a real table."""
+"""One fault at a time, put into fresh rows of a world: the modes, each at three severities.
+
+A window is only made where the truth is clear: a covariate shift costs the whole pool three
+standard errors of what a window can show, benign drift less than one; a version has forgotten, or
+hurts, by three standard errors on all rows there are. Where a world cannot carry a mode at a
+severity, there is no window.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 import numpy as np
 
-from benchmarks.faults.model import Model
-from benchmarks.faults.tables import Rows
-from detectors.records import BoolArray, FloatArray, Mode, Task
-from detectors.transfer.loss import loss_of
+from benchmarks.faults.tables import NULL, Rows
+from benchmarks.faults.worlds import (
+    World,
+    forgetful,
+    forgotten_words,
+    has_forgotten,
+    hurts_by,
+    incompatible_words,
+    misled,
+    other_body,
+    verdict_of,
+)
+from detectors.diagnosis import DiagnosisContext
+from detectors.records import BoolArray, FloatArray, Mode, Task, Window
+
+
+class Severity(StrEnum):
+    """How strong a fault is."""
+
+    MILD = "mild"
+    MIDDLE = "middle"
+    SEVERE = "severe"
+
+
+LEVELS = tuple(Severity)
+Change = Callable[[Rows], Rows]
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A window with one known cause; `logit` is set where the scoring layer is at fault."""
+    """A window with one known cause, and what is known besides its rows."""
 
     mode: Mode
-    name: str
-    rows: Rows
-    logit: FloatArray | None = None
+    severity: Severity
+    kind: str
+    window: Window
+    context: DiagnosisContext = DiagnosisContext()
 
 
 @dataclass(frozen=True)
 class Injector:
-    """Draws windows of n rows from the pool and breaks them, the important columns first."""
+    """Draws windows of n rows from the pool and breaks them; `turn` chooses between kinds."""
 
-    model: Model
-    reference: Rows
-    pool: Rows
-    importance: dict[str, float]
+    world: World
     rng: np.random.Generator
     n: int
+    turn: int = 0
+    context: DiagnosisContext = field(default_factory=DiagnosisContext)
 
-    def faults(self) -> Iterator[Fault]:
-        yield Fault(Mode.NONE, "none", self.draw())
-        yield Fault(Mode.NONE, "none again", self.draw())
-        yield from self.broken_numbers()
-        yield from self.broken_categories()
-        yield from self.broken_labels()
-        yield from self.moved_inputs()
-        for factor in (1.5, 0.67):
-            rows = self.draw()
-            yield Fault(
-                Mode.MISCALIBRATION, f"temperature {factor}", rows, self.model.logit(rows) * factor
-            )
-        for step in (0.4, -0.8):
-            rows = self.draw()
-            yield Fault(Mode.MISCALIBRATION, f"shift {step}", rows, self.model.logit(rows) + step)
+    def fault(self, mode: Mode, severity: Severity) -> Fault | None:
+        """One window with this mode, None where the world does not carry it."""
+        made = self._make(mode, LEVELS.index(severity))
+        if made is None:
+            return None
+        kind, window, context = made
+        return Fault(mode, severity, kind, window, context)
+
+    def _make(self, mode: Mode, level: int) -> tuple[str, Window, DiagnosisContext] | None:
+        makers: dict[Mode, Callable[[int], tuple[str, Window, DiagnosisContext] | None]] = {
+            Mode.NONE: lambda level: self._plain("none", self.draw()),
+            Mode.FEATURE_ABSENT: self.absent,
+            Mode.SCHEMA_MISMATCH: self.mismatched,
+            Mode.PRIOR_SHIFT: self.prior,
+            Mode.LABEL_SEMANTICS: self.relabelled,
+            Mode.CONCEPT_SHIFT: self.concept,
+            Mode.COVARIATE_SHIFT: lambda level: self.moved(level, costly=True),
+            Mode.BENIGN: lambda level: self.moved(level, costly=False),
+            Mode.MISCALIBRATION: self.rescored,
+            Mode.FORGETTING: self.forgotten,
+            Mode.EMBEDDING: self.incompatible,
+            Mode.NEGATIVE_TRANSFER: self.misled,
+        }
+        return makers[mode](level)
+
+    def _plain(
+        self, kind: str, rows: Rows, logit: FloatArray | None = None
+    ) -> tuple[str, Window, DiagnosisContext]:
+        return kind, self.world.window(rows, logit), DiagnosisContext()
+
+    # ---- drawing
+
+    @property
+    def pool(self) -> Rows:
+        return self.world.split.pool
+
+    @property
+    def binary(self) -> bool:
+        return self.world.split.task is Task.BINARY
 
     def draw(self, weight: FloatArray | None = None) -> Rows:
         share = None if weight is None else weight / weight.sum()
@@ -60,110 +113,271 @@ class Injector:
         return self.rng.random(self.n) < share
 
     def ranked(self, names: dict[str, object]) -> list[str]:
-        return sorted(names, key=lambda name: -self.importance[name])
+        return sorted(names, key=lambda name: -self.world.importance[name])
 
     @property
     def numeric(self) -> list[str]:
-        return self.ranked(dict(self.reference.numeric))
+        return self.ranked(dict(self.pool.numeric))
 
     @property
     def categorical(self) -> list[str]:
-        return self.ranked(dict(self.reference.categorical))
+        return self.ranked(dict(self.pool.categorical))
 
     def by_count(self, name: str) -> list[str]:
-        values, counts = np.unique(self.reference.categorical[name], return_counts=True)
+        """Values of a category in the reference, the commonest first, nulls left out."""
+        column = self.world.split.reference.categorical[name]
+        values, counts = np.unique(column[column != NULL], return_counts=True)
         return [str(v) for v in values[np.argsort(-counts, kind="stable")]]
-
-    def broken_numbers(self) -> Iterator[Fault]:
-        for name in self.numeric[:2]:
-            for share, mode in ((0.3, Mode.SCHEMA_MISMATCH), (1.0, Mode.FEATURE_ABSENT)):
-                rows = self.draw()
-                values = np.where(self.some(share), 0.0, rows.numeric[name])
-                yield Fault(mode, f"zero {share:.0%}", rows.with_numeric(name, values))
-            for factor in (1000, 2.54, 0.4536):
-                rows = self.draw()
-                values = rows.numeric[name] * factor
-                yield Fault(Mode.SCHEMA_MISMATCH, f"unit {factor}", rows.with_numeric(name, values))
-            rows = self.draw()
-            values = np.full(self.n, np.nan)
-            yield Fault(Mode.FEATURE_ABSENT, "all null", rows.with_numeric(name, values))
-        rows, name = self.draw(), self.numeric[0]
-        values = rows.numeric[name] + 32
-        yield Fault(Mode.SCHEMA_MISMATCH, "offset 32", rows.with_numeric(name, values))
-
-    def broken_categories(self) -> Iterator[Fault]:
-        for name in self.categorical[:2]:
-            values = self.by_count(name)
-            first, second = values[:2]
-            rows = self.draw()
-            column = rows.categorical[name]
-            swapped = np.where(column == first, second, np.where(column == second, first, column))
-            yield Fault(Mode.SCHEMA_MISMATCH, "swap", rows.with_category(name, swapped))
-            rows = self.draw()
-            renamed = np.char.add("x_", rows.categorical[name])
-            yield Fault(Mode.SCHEMA_MISMATCH, "rename", rows.with_category(name, renamed))
-            if len(values) > 3:
-                rows = self.draw()
-                column = rows.categorical[name]
-                merged = np.where(np.isin(column, values[2:7]), first, column)
-                yield Fault(Mode.SCHEMA_MISMATCH, "parent", rows.with_category(name, merged))
-            rows = self.draw()
-            constant = np.full(self.n, first)
-            yield Fault(Mode.FEATURE_ABSENT, "constant", rows.with_category(name, constant))
-
-    def broken_labels(self) -> Iterator[Fault]:
-        def flipped(rows: Rows, where: BoolArray) -> Rows:
-            return replace(rows, label=np.where(where, 1 - rows.label, rows.label))
-
-        for share in (0.15, 0.3):
-            yield Fault(
-                Mode.LABEL_SEMANTICS, f"flip {share}", flipped(self.draw(), self.some(share))
-            )
-        for share in (0.5, 0.25):
-            rows = self.draw()
-            where = (rows.label == 1) & self.some(share)
-            yield Fault(Mode.LABEL_SEMANTICS, f"thin {share}", flipped(rows, where))
-        number, category = self.numeric[0], self.categorical[0]
-        high = np.nanquantile(self.reference.numeric[number], 0.6)
-        common = self.by_count(category)[0]
-        for share in (0.3, 0.6):
-            rows = self.draw()
-            where = (rows.numeric[number] > high) & self.some(share)
-            yield Fault(Mode.CONCEPT_SHIFT, f"region number {share}", flipped(rows, where))
-            rows = self.draw()
-            where = (rows.categorical[category] == common) & self.some(share)
-            yield Fault(Mode.CONCEPT_SHIFT, f"region category {share}", flipped(rows, where))
-
-    def moved_inputs(self) -> Iterator[Fault]:
-        for odds in (0.33, 2.0, 4.0):
-            weight = np.where(self.pool.label == 1, odds, 1.0)
-            yield Fault(Mode.PRIOR_SHIFT, f"odds x {odds}", self.draw(weight))
-        z = self.standardised(self.numeric[0])
-        for tilt in (0.7, -0.7, 1.5):
-            yield self.tilted(f"tilt {tilt}", np.exp(tilt * z))
-        top = self.categorical[0]
-        common = self.pool.categorical[top] == self.by_count(top)[0]
-        yield self.tilted("category x 4", np.where(common, 4.0, 1.0))
-        z = self.standardised(self.numeric[-1])
-        yield self.tilted("unimportant number", np.exp(1.2 * z))
-        last = self.categorical[-1]
-        values, counts = np.unique(self.pool.categorical[last], return_counts=True)
-        common = self.pool.categorical[last] == values[np.argmax(counts)]
-        yield self.tilted("unimportant category", np.where(common, 0.25, 1.0))
-
-    def tilted(self, name: str, weight: FloatArray) -> Fault:
-        """Draw inputs unevenly; a covariate shift if that costs what this many rows can show.
-
-        The truth is the weighted loss of the whole pool, not that of the window drawn.
-        """
-        loss = loss_of(Task.BINARY, 1 / (1 + np.exp(-self.model.logit(self.pool))), self.pool.label)
-        rise = float(np.average(loss, weights=weight) - loss.mean())
-        error = float(loss.std() * np.sqrt(1 / self.n + 1 / len(self.reference)))
-        mode = Mode.COVARIATE_SHIFT if rise > 2 * error else Mode.BENIGN
-        return Fault(mode, name, self.draw(weight))
 
     def standardised(self, name: str) -> FloatArray:
         column = self.pool.numeric[name]
         z = (column - np.nanmean(column)) / (np.nanstd(column) + 1e-9)
         clipped: FloatArray = np.clip(np.nan_to_num(z), -2.5, 2.5)
         return clipped
+
+    # ---- columns
+
+    def absent(self, level: int) -> tuple[str, Window, DiagnosisContext] | None:
+        """The third, second, most important column goes null, or to its commonest value."""
+        fit = [name for name in self.ranked({**self.pool.numeric, **self.pool.categorical})]
+        fit = [name for name in fit if self._varies(name)]
+        if not fit:
+            return None
+        name = fit[min(2 - level, len(fit) - 1)]
+        rows, null = self.draw(), self.turn % 2 == 0
+        if name in rows.numeric:
+            fill = np.nan if null else 0.0
+            return self._plain(
+                f"{'null' if null else 'zero'} {name}",
+                rows.with_numeric(name, np.full(self.n, fill)),
+            )
+        value = NULL if null else self.by_count(name)[0]
+        return self._plain(
+            f"{'null' if null else 'constant'} {name}",
+            rows.with_category(name, np.full(self.n, value)),
+        )
+
+    def _varies(self, name: str) -> bool:
+        """Whether a column could go: no value, null included, in 90 % of rows."""
+        reference = self.world.split.reference
+        if name in reference.categorical:
+            _, counts = np.unique(reference.categorical[name], return_counts=True)
+        else:
+            _, counts = np.unique(reference.numeric[name], return_counts=True, equal_nan=True)
+        return bool(counts.max() < 0.9 * len(reference))
+
+    def mismatched(self, level: int) -> tuple[str, Window, DiagnosisContext] | None:
+        """Units, zeros for nulls, swaps, renames, parents: in turn, of columns that allow it."""
+        kinds = [self.unit, self.zero_filled, self.swapped, self.renamed, self.merged]
+        for step in range(len(kinds)):
+            rows = self.draw()
+            made = kinds[(self.turn + step) % len(kinds)](rows, level)
+            if made is not None:
+                return self._plain(*made)
+        return None
+
+    def unit(self, rows: Rows, level: int) -> tuple[str, Rows] | None:
+        """× 1.609, 0.4536 or 1,000, of a number with many values."""
+        known = self.world.split.reference.numeric
+        many = [
+            name
+            for name in self.numeric
+            if len(np.unique(np.nanquantile(known[name], np.arange(0.05, 0.96, 0.05)))) >= 8
+        ]
+        if not many:
+            return None
+        name, factor = many[min(2 - level, len(many) - 1)], (1.609344, 0.45359237, 1000.0)[level]
+        return f"unit {name}", rows.with_numeric(name, rows.numeric[name] * factor)
+
+    def zero_filled(self, rows: Rows, level: int) -> tuple[str, Rows] | None:
+        known = self.world.split.reference.numeric
+        rare = [name for name in self.numeric if np.mean(known[name] == 0) < 0.05]
+        if not rare:
+            return None
+        values = np.where(self.some((0.15, 0.3, 0.6)[level]), 0.0, rows.numeric[rare[0]])
+        return f"zero-fill {rare[0]}", rows.with_numeric(rare[0], values)
+
+    def swapped(self, rows: Rows, level: int) -> tuple[str, Rows] | None:
+        """Two values of the most important category: second and third, or the commonest two."""
+        for name in self.categorical:
+            values = self.by_count(name)
+            first = 1 if level == 0 else 0
+            if len(values) < first + 2 or self._share(name, values[first + 1]) < 0.03:
+                continue
+            one, two = values[first], values[first + 1]
+            if level == 2 and len(values) > 2 and self._share(name, values[2]) >= 0.1:
+                two = values[2]
+            column = rows.categorical[name]
+            turned = np.where(column == one, two, np.where(column == two, one, column))
+            return f"swap {name}", rows.with_category(name, turned)
+        return None
+
+    def renamed(self, rows: Rows, level: int) -> tuple[str, Rows] | None:
+        """A third, two thirds, all of the rows of a category under new names."""
+        for name in self.categorical:
+            values, share, taken = self.by_count(name), 0.0, []
+            for value in values:
+                if share < (0.34, 0.67, 1.0)[level]:
+                    taken.append(value)
+                    share += self._share(name, value)
+            if len(values) < 2 or share < 0.25:
+                continue
+            column = rows.categorical[name]
+            new = np.where(np.isin(column, taken), np.char.add("x_", column), column)
+            return f"rename {name}", rows.with_category(name, new)
+        return None
+
+    def merged(self, rows: Rows, level: int) -> tuple[str, Rows] | None:
+        """Two, three, five leaves come under the name of the commonest value."""
+        for name in self.categorical:
+            values = self.by_count(name)
+            leaves = values[1 : (3, 4, 6)[level]]
+            if len(values) < 4 or self._share(name, leaves[-1]) < 0.02:
+                continue
+            column = rows.categorical[name]
+            return f"parent {name}", rows.with_category(
+                name, np.where(np.isin(column, leaves), values[0], column)
+            )
+        return None
+
+    def _share(self, name: str, value: str) -> float:
+        return float(np.mean(self.world.split.reference.categorical[name] == value))
+
+    # ---- labels
+
+    def relabelled(self, level: int) -> tuple[str, Window, DiagnosisContext] | None:
+        """Labels turned round at random, or positive ones that no longer count."""
+        if not self.binary:
+            return None
+        rows = self.draw()
+        if self.turn % 2:
+            where = (rows.label == 1) & self.some((0.3, 0.5, 0.75)[level])
+            return self._plain("thin", _flipped(rows, where))
+        return self._plain("flip", _flipped(rows, self.some((0.15, 0.3, 0.45)[level])))
+
+    def concept(self, level: int) -> tuple[str, Window, DiagnosisContext] | None:
+        """Another answer in one region: above a number's .6 quantile, or for one category."""
+        rows, share = self.draw(), (0.3, 0.6, 0.9)[level]
+        region = self.region(rows)
+        if region is None:
+            return None
+        kind, where = region
+        if self.binary:
+            return self._plain(kind, _flipped(rows, where & self.some(share)))
+        moved = rows.label + share * float(self.pool.label.std()) * where
+        return self._plain(kind, replace(rows, label=moved))
+
+    def region(self, rows: Rows) -> tuple[str, BoolArray] | None:
+        """Rows of a region, of a number and of a category in turn."""
+        if self.numeric and (self.turn % 2 == 0 or not self.categorical):
+            name = self.numeric[0]
+            edge = np.nanquantile(self.world.split.reference.numeric[name], 0.6)
+            return f"region of {name}", rows.numeric[name] > edge
+        if not self.categorical:
+            return None
+        name = self.categorical[0]
+        return f"region of {name}", rows.categorical[name] == self.by_count(name)[0]
+
+    # ---- inputs
+
+    def prior(self, level: int) -> tuple[str, Window, DiagnosisContext] | None:
+        """The odds of a positive row × 2, 4, 8, or divided by as much."""
+        if not self.binary:
+            return None
+        odds = (2.0, 4.0, 8.0)[level]
+        odds = 1 / odds if self.turn % 2 else odds
+        return self._plain(f"odds × {odds:.3g}", self.draw(np.where(self.pool.label == 1, odds, 1)))
+
+    def moved(self, level: int, *, costly: bool) -> tuple[str, Window, DiagnosisContext] | None:
+        """Inputs drawn unevenly, one of the tilts whose cost on the whole pool is clear."""
+        loss = self.world.served.loss(self.pool)
+        error = float(loss.std() * np.sqrt(1 / self.n + 1 / len(self.world.split.reference)))
+        clear = []
+        for kind, weight in self.tilts((0.7, 1.1, 1.5)[level]):
+            rise = float(np.average(loss, weights=weight) - loss.mean())
+            if rise > 3 * error if costly else rise < error:
+                clear.append((kind, weight))
+        if not clear:
+            return None
+        kind, weight = clear[self.turn % len(clear)]
+        return self._plain(kind, self.draw(weight))
+
+    def tilts(self, size: float) -> list[tuple[str, FloatArray]]:
+        """Weights of the pool: numbers tilted either way, common categories more or less."""
+        found = []
+        for name in [*self.numeric[:3], *self.numeric[-1:]]:
+            z = self.standardised(name)
+            found += [(f"{name} up", np.exp(size * z)), (f"{name} down", np.exp(-size * z))]
+        for name in [*self.categorical[:2], *self.categorical[-1:]]:
+            common = self.pool.categorical[name] == self.by_count(name)[0]
+            factor = float(np.exp(1.4 * size))
+            found += [
+                (f"{name} more", np.where(common, factor, 1.0)),
+                (f"{name} less", np.where(common, 1 / factor, 1.0)),
+            ]
+        if self.pool.embedding is not None:
+            centred = self.pool.embedding - self.pool.embedding.mean(axis=0)
+            _, _, directions = np.linalg.svd(centred[:500], full_matrices=False)
+            for at, direction in enumerate(directions[:3]):
+                z = centred @ direction
+                z = np.clip(z / z.std(), -2.5, 2.5).astype(np.float64)
+                found += [(f"direction {at} up", np.exp(size * z))]
+                found += [(f"direction {at} down", np.exp(-size * z))]
+        return found
+
+    # ---- scores and versions
+
+    def rescored(self, level: int) -> tuple[str, Window, DiagnosisContext] | None:
+        """Scores sharpened, blunted, raised or lowered after the model."""
+        rows = self.draw()
+        logit = self.world.served.logit(rows)
+        scale = 1.0 if self.binary else float(self.world.reference_sd)
+        factor, step = (1.35, 1.6, 2.5)[level], (0.4, 0.7, 1.2)[level] * scale
+        if not self.binary:
+            step *= 0.5
+        middle = 0.0 if self.binary else float(logit.mean())
+        changes = (
+            ("sharper", middle + factor * (logit - middle)),
+            ("lower", logit - step),
+            ("blunter", middle + (logit - middle) / factor),
+            ("higher", logit + step),
+        )
+        kind, changed = changes[self.turn % len(changes)]
+        return self._plain(kind, rows, changed)
+
+    def forgotten(self, level: int) -> tuple[str, Window, DiagnosisContext] | None:
+        """The version served was fine-tuned for 2, 6 or 20 epochs too many."""
+        epochs = (2, 6, 20)[level]
+        model = forgetful(self.world, epochs)
+        if not has_forgotten(self.world, model):
+            return None
+        rows = self.draw()
+        context = DiagnosisContext(forgotten=forgotten_words(self.world, model, self.rng))
+        return f"{epochs} epochs", self.world.window(rows, model.logit(rows)), context
+
+    def incompatible(self, level: int) -> tuple[str, Window, DiagnosisContext] | None:
+        """A tenth, a half, all of the rows embedded by a version whose head is not served."""
+        share, model = (0.1, 0.5, 1.0)[level], other_body(self.world)
+        rows = self.draw()
+        mixed = np.where(self.some(share), model.logit(rows), self.world.served.logit(rows))
+        words = incompatible_words(self.world, model, share, self.rng)
+        context = DiagnosisContext(incompatible=words)
+        return f"{share:.0%} of rows", self.world.window(rows, mixed), context
+
+    def misled(self, level: int) -> tuple[str, Window, DiagnosisContext] | None:
+        """A source where 10, 20, 35 % of labels mean the opposite; nothing changed in service.
+
+        The reference is of the same model, so the contrasts are those of a window without change.
+        """
+        share = (0.1, 0.2, 0.35)[level]
+        model = misled(self.world, share)
+        if not hurts_by(self.world, model):
+            return None
+        rows = self.draw()
+        window = self.world.window(rows, model.logit(rows))
+        context = DiagnosisContext(transfer=verdict_of(self.world, window, rows))
+        return f"{share:.0%} turned", window, context
+
+
+def _flipped(rows: Rows, where: BoolArray) -> Rows:
+    return replace(rows, label=np.where(where, 1 - rows.label, rows.label))

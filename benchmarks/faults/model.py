@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,18 +11,20 @@ from numpy.typing import NDArray
 from torch import nn
 
 from benchmarks.faults.tables import Rows, Split
-from detectors.records import FloatArray
+from detectors.records import FloatArray, Task
+from detectors.transfer.loss import loss_of
 
 TOP_CATEGORIES = 40
 
 
 @dataclass
 class Encoder:
-    """Standardised numbers, null flags and one-hot categories, frozen on the source rows."""
+    """Standardised numbers, null flags, one-hot categories and embeddings, frozen on the source."""
 
     mean: dict[str, float]
     sd: dict[str, float]
     values: dict[str, list[str]]
+    embedded: int = 0
 
     @classmethod
     def fit(cls, rows: Rows) -> Encoder:
@@ -34,7 +36,19 @@ class Encoder:
             {name: float(np.nanmean(column)) for name, column in rows.numeric.items()},
             {name: float(np.nanstd(column)) or 1.0 for name, column in rows.numeric.items()},
             values,
+            0 if rows.embedding is None else rows.embedding.shape[1],
         )
+
+    @property
+    def width(self) -> int:
+        return 2 * len(self.mean) + sum(map(len, self.values.values())) + self.embedded
+
+    def starts(self) -> dict[str, slice]:
+        """Where the one-hot columns of each category lie."""
+        ends = np.cumsum([2 * len(self.mean), *map(len, self.values.values())]).tolist()
+        return {
+            name: slice(ends[at], ends[at + 1]) for at, name in enumerate(self.values)
+        }
 
     def __call__(self, rows: Rows) -> torch.Tensor:
         parts: list[NDArray[np.float64]] = []
@@ -43,39 +57,110 @@ class Encoder:
             parts += [np.nan_to_num(z)[:, None], np.isnan(numbers).astype(np.float64)[:, None]]
         for name, column in rows.categorical.items():
             parts.append(np.equal.outer(column, self.values[name]).astype(np.float64))
+        if rows.embedding is not None:
+            parts.append(rows.embedding.astype(np.float64))
         return torch.as_tensor(np.hstack(parts), dtype=torch.float32)
 
 
 @dataclass
 class Model:
+    """A network over encoded rows: log odds, or for a regression `level` + `scale` × its output."""
+
     encoder: Encoder
     network: nn.Module
+    task: Task = Task.BINARY
+    level: float = 0.0
+    scale: float = 1.0
 
     @classmethod
     def transferred(cls, split: Split, seed: int) -> Model:
         """Pre-train on the source rows, then fine-tune on the tuning rows."""
-        torch.manual_seed(seed)
-        encoder = Encoder.fit(split.source)
-        width = encoder(split.source.take(slice(0, 1))).shape[1]
-        network: nn.Module = nn.Sequential(
-            nn.Linear(width, 48), nn.ReLU(), nn.Linear(48, 24), nn.ReLU(), nn.Linear(24, 1)
+        model = cls.fresh(split.source, seed, split.task)
+        return model.tuned(split.source, seed, 15, 256, 2e-3, 3).tuned(
+            split.tuning, seed, 60, 64, 1e-3, 8
         )
-        network = _train(network, encoder, split.source, seed, 15, 256, 2e-3, 3)
-        network = _train(network, encoder, split.tuning, seed, 60, 64, 1e-3, 8)
-        return cls(encoder, network)
+
+    @classmethod
+    def scratch(cls, split: Split, seed: int) -> Model:
+        """The same network trained on the tuning rows alone."""
+        return cls.fresh(split.source, seed, split.task).tuned(
+            split.tuning, seed, 60, 64, 1e-3, 8
+        )
+
+    @classmethod
+    def fresh(cls, source: Rows, seed: int, task: Task = Task.BINARY) -> Model:
+        """Untrained; encodes as the source asks for."""
+        torch.manual_seed(seed)
+        encoder = Encoder.fit(source)
+        network = nn.Sequential(
+            nn.Linear(encoder.width, 48), nn.ReLU(), nn.Linear(48, 24), nn.ReLU(), nn.Linear(24, 1)
+        )
+        if task is not Task.REGRESSION:
+            return cls(encoder, network, task)
+        return cls(encoder, network, task, float(source.label.mean()), float(source.label.std()))
+
+    def tuned(
+        self, rows: Rows, seed: int, epochs: int, batch: int, rate: float, patience: int
+    ) -> Model:
+        """A copy trained on; this one stays as it is."""
+        rows = replace(rows, label=(rows.label - self.level) / self.scale)
+        network = _train(
+            copy.deepcopy(self.network),
+            self.encoder,
+            rows,
+            seed,
+            epochs,
+            batch,
+            rate,
+            patience,
+            task=self.task,
+        )
+        return replace(self, network=network)
 
     def logit(self, rows: Rows) -> FloatArray:
+        """Log odds (n,), or predicted values."""
         with torch.no_grad():
             found: FloatArray = self.network(self.encoder(rows))[:, 0].numpy().astype(np.float64)
+        return self.level + self.scale * found
+
+    def score(self, rows: Rows) -> FloatArray:
+        return score_of(self.logit(rows), self.task)
+
+    @property
+    def body(self) -> nn.Module:
+        """All but the last layer."""
+        named = getattr(self.network, "body", None)
+        if isinstance(named, nn.Module):
+            return named
+        assert isinstance(self.network, nn.Sequential)
+        return self.network[:-1]
+
+    def embedding(self, rows: Rows) -> FloatArray:
+        """What the last layer reads (n, d)."""
+        with torch.no_grad():
+            found: FloatArray = self.body(self.encoder(rows)).numpy().astype(np.float64)
         return found
+
+    def with_body_of(self, other: Model) -> Model:
+        """Another version's embedding under this one's last layer: what an unpinned service does."""
+        mixed = replace(self, network=copy.deepcopy(self.network))
+        mixed.body.load_state_dict(other.body.state_dict())
+        return mixed
+
+    def loss(self, rows: Rows) -> FloatArray:
+        return loss_of(self.task, self.score(rows), rows.label)
+
+
+def score_of(logit: FloatArray, task: Task) -> FloatArray:
+    """What a window records: a probability, or a regression's value."""
+    return logit if task is Task.REGRESSION else 1 / (1 + np.exp(-logit))
 
 
 def importance(model: Model, rows: Rows, rng: np.random.Generator) -> dict[str, float]:
-    """Rise of the log loss when a column is shuffled."""
+    """Rise of the loss when a column is shuffled."""
 
     def loss(of: Rows) -> float:
-        p = np.clip(1 / (1 + np.exp(-model.logit(of))), 1e-4, 1 - 1e-4)
-        return float(-np.where(of.label == 1, np.log(p), np.log1p(-p)).mean())
+        return float(model.loss(of).mean())
 
     base = loss(rows)
     order = rng.permutation(len(rows))
@@ -93,13 +178,19 @@ def _train(
     batch: int,
     rate: float,
     patience: int,
+    *,
+    task: Task = Task.BINARY,
 ) -> nn.Module:
     """Adam; keeps the epoch with the best loss on a fifth of the rows."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(rows))
     held, train = order[: len(rows) // 5], order[len(rows) // 5 :]
     X, y = encoder(rows), torch.as_tensor(rows.label, dtype=torch.float32)[:, None]
-    judge = nn.functional.binary_cross_entropy_with_logits
+    judge = (
+        nn.functional.mse_loss
+        if task is Task.REGRESSION
+        else nn.functional.binary_cross_entropy_with_logits
+    )
     optimiser = torch.optim.Adam(network.parameters(), lr=rate, weight_decay=1e-4)
     best, kept, waited = float("inf"), copy.deepcopy(network.state_dict()), 0
     for _ in range(epochs):

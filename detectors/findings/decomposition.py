@@ -123,6 +123,14 @@ class _Side:
         if self.block is not None:
             _, place = np.unique(self.block, return_inverse=True)
             sums = np.stack([np.bincount(place, weights=row) for row in sums])
-        drawn = rng.integers(0, sums.shape[1], (bootstraps, sums.shape[1]))
-        all_loss, rows, shared_loss, shared_rows = (row[drawn].sum(axis=1) for row in sums)
+        all_loss, rows, shared_loss, shared_rows = sums @ _times_drawn(
+            rng, sums.shape[1], bootstraps
+        )
         return all_loss / rows, shared_loss / shared_rows
+
+
+def _times_drawn(rng: np.random.Generator, n: int, bootstraps: int) -> FloatArray:
+    """How often each of n units comes in each of so many draws with replacement (n, bootstraps)."""
+    drawn = rng.integers(0, n, (bootstraps, n)) + n * np.arange(bootstraps)[:, None]
+    times = np.bincount(drawn.ravel(), minlength=n * bootstraps).astype(np.float64)
+    return times.reshape(bootstraps, n).T
