@@ -1,22 +1,25 @@
 """One fault at a time, put into fresh rows of a world: the modes, each at three severities.
 
 A window is only made where the truth is clear: a covariate shift costs the whole pool three
-standard errors of what a window can show, benign drift less than one; a version has forgotten, or
-hurts, by three standard errors on all rows there are. Where a world cannot carry a mode at a
-severity, there is no window.
+standard errors of what a window can show, benign drift less than one; a version has forgotten, no
+longer fits, or hurts, by three standard errors of what a probe, anchors or the window can show.
+Where a world cannot carry a mode at a severity, there is no window.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 
 import numpy as np
 
 from benchmarks.faults.tables import NULL, Rows
 from benchmarks.faults.worlds import (
+    ANCHOR_ROWS,
     World,
+    clearly_worse,
     forgetful,
     forgotten_words,
     has_forgotten,
@@ -27,7 +30,7 @@ from benchmarks.faults.worlds import (
     verdict_of,
 )
 from detectors.diagnosis import DiagnosisContext
-from detectors.records import BoolArray, FloatArray, Mode, Task, Window
+from detectors.records import BoolArray, FloatArray, IntArray, Mode, Task, Window
 
 
 class Severity(StrEnum):
@@ -39,6 +42,9 @@ class Severity(StrEnum):
 
 
 LEVELS = tuple(Severity)
+TRIES = 20
+"""Draws that say what drawing unevenly costs."""
+MISLED = (0.1, 0.2, 0.35)
 Change = Callable[[Rows], Rows]
 
 
@@ -49,19 +55,46 @@ class Fault:
     mode: Mode
     severity: Severity
     kind: str
+    reference: Window
     window: Window
-    context: DiagnosisContext = DiagnosisContext()
+    context: DiagnosisContext
+
+    @property
+    def keeps_inputs(self) -> bool:
+        """Whether its inputs are those of the injector's plain rows."""
+        return self.mode in INPUTS_KEPT
+
+
+INPUTS_KEPT = frozenset(
+    {
+        Mode.NONE,
+        Mode.LABEL_SEMANTICS,
+        Mode.CONCEPT_SHIFT,
+        Mode.MISCALIBRATION,
+        Mode.FORGETTING,
+        Mode.EMBEDDING,
+        Mode.NEGATIVE_TRANSFER,
+    }
+)
+Made = tuple[str, Window, DiagnosisContext]
 
 
 @dataclass(frozen=True)
 class Injector:
-    """Draws windows of n rows from the pool and breaks them; `turn` chooses between kinds."""
+    """Draws windows of n rows from the pool and breaks them; `turn` chooses between kinds.
+
+    Faults that leave inputs alone are put into the same `plain` rows, so that what inputs say
+    is computed once.
+    """
 
     world: World
     rng: np.random.Generator
     n: int
     turn: int = 0
-    context: DiagnosisContext = field(default_factory=DiagnosisContext)
+
+    @cached_property
+    def plain(self) -> Rows:
+        return self.draw()
 
     def fault(self, mode: Mode, severity: Severity) -> Fault | None:
         """One window with this mode, None where the world does not carry it."""
@@ -69,11 +102,16 @@ class Injector:
         if made is None:
             return None
         kind, window, context = made
-        return Fault(mode, severity, kind, window, context)
+        reference = self.world.reference
+        if mode is Mode.NEGATIVE_TRANSFER:  # nothing changed: the model served was never any good
+            model = misled(self.world, MISLED[LEVELS.index(severity)])
+            rows = self.world.split.reference
+            reference = self.world.window(rows, model.logit(rows))
+        return Fault(mode, severity, kind, reference, window, context)
 
-    def _make(self, mode: Mode, level: int) -> tuple[str, Window, DiagnosisContext] | None:
-        makers: dict[Mode, Callable[[int], tuple[str, Window, DiagnosisContext] | None]] = {
-            Mode.NONE: lambda level: self._plain("none", self.draw()),
+    def _make(self, mode: Mode, level: int) -> Made | None:
+        makers: dict[Mode, Callable[[int], Made | None]] = {
+            Mode.NONE: lambda level: self._plain("none", self.plain),
             Mode.FEATURE_ABSENT: self.absent,
             Mode.SCHEMA_MISMATCH: self.mismatched,
             Mode.PRIOR_SHIFT: self.prior,
@@ -88,9 +126,7 @@ class Injector:
         }
         return makers[mode](level)
 
-    def _plain(
-        self, kind: str, rows: Rows, logit: FloatArray | None = None
-    ) -> tuple[str, Window, DiagnosisContext]:
+    def _plain(self, kind: str, rows: Rows, logit: FloatArray | None = None) -> Made:
         return kind, self.world.window(rows, logit), DiagnosisContext()
 
     # ---- drawing
@@ -104,10 +140,13 @@ class Injector:
         return self.world.split.task is Task.BINARY
 
     def draw(self, weight: FloatArray | None = None) -> Rows:
-        share = None if weight is None else weight / weight.sum()
-        return self.pool.take(
-            self.rng.choice(len(self.pool), self.n, replace=weight is not None, p=share)
-        )
+        """Rows of the pool, each at most once: a row twice would tell two windows apart."""
+        if weight is None:
+            return self.take(self.rng.permutation(len(self.pool))[: self.n])
+        return self.take(unevenly(weight, self.n, self.rng))
+
+    def take(self, rows: IntArray) -> Rows:
+        return self.pool.take(rows)
 
     def some(self, share: float) -> BoolArray:
         return self.rng.random(self.n) < share
@@ -137,10 +176,10 @@ class Injector:
 
     # ---- columns
 
-    def absent(self, level: int) -> tuple[str, Window, DiagnosisContext] | None:
+    def absent(self, level: int) -> Made | None:
         """The third, second, most important column goes null, or to its commonest value."""
-        fit = [name for name in self.ranked({**self.pool.numeric, **self.pool.categorical})]
-        fit = [name for name in fit if self._varies(name)]
+        names = self.ranked({**self.pool.numeric, **self.pool.categorical})
+        fit = [name for name in names if self._varies(name)]
         if not fit:
             return None
         name = fit[min(2 - level, len(fit) - 1)]
@@ -166,9 +205,16 @@ class Injector:
             _, counts = np.unique(reference.numeric[name], return_counts=True, equal_nan=True)
         return bool(counts.max() < 0.9 * len(reference))
 
-    def mismatched(self, level: int) -> tuple[str, Window, DiagnosisContext] | None:
-        """Units, zeros for nulls, swaps, renames, parents: in turn, of columns that allow it."""
-        kinds = [self.unit, self.zero_filled, self.swapped, self.renamed, self.merged]
+    def mismatched(self, level: int) -> Made | None:
+        """Units, zeros, swaps, renames, parents, offsets: in turn, of columns that allow it."""
+        kinds = [
+            self.unit,
+            self.zero_filled,
+            self.swapped,
+            self.renamed,
+            self.merged,
+            self.offset,
+        ]
         for step in range(len(kinds)):
             rows = self.draw()
             made = kinds[(self.turn + step) % len(kinds)](rows, level)
@@ -188,6 +234,15 @@ class Injector:
             return None
         name, factor = many[min(2 - level, len(many) - 1)], (1.609344, 0.45359237, 1000.0)[level]
         return f"unit {name}", rows.with_numeric(name, rows.numeric[name] * factor)
+
+    def offset(self, rows: Rows, level: int) -> tuple[str, Rows] | None:
+        """0.7, 1, 2 interquartile ranges more, of the most important number."""
+        if not self.numeric:
+            return None
+        name = self.numeric[0]
+        low, high = np.nanquantile(self.world.split.reference.numeric[name], [0.25, 0.75])
+        step = float(high - low) * (0.7, 1.0, 2.0)[level]
+        return f"offset {name}", rows.with_numeric(name, rows.numeric[name] + step)
 
     def zero_filled(self, rows: Rows, level: int) -> tuple[str, Rows] | None:
         known = self.world.split.reference.numeric
@@ -245,19 +300,19 @@ class Injector:
 
     # ---- labels
 
-    def relabelled(self, level: int) -> tuple[str, Window, DiagnosisContext] | None:
+    def relabelled(self, level: int) -> Made | None:
         """Labels turned round at random, or positive ones that no longer count."""
         if not self.binary:
             return None
-        rows = self.draw()
+        rows = self.plain
         if self.turn % 2:
             where = (rows.label == 1) & self.some((0.3, 0.5, 0.75)[level])
             return self._plain("thin", _flipped(rows, where))
         return self._plain("flip", _flipped(rows, self.some((0.15, 0.3, 0.45)[level])))
 
-    def concept(self, level: int) -> tuple[str, Window, DiagnosisContext] | None:
+    def concept(self, level: int) -> Made | None:
         """Another answer in one region: above a number's .6 quantile, or for one category."""
-        rows, share = self.draw(), (0.3, 0.6, 0.9)[level]
+        rows, share = self.plain, (0.3, 0.6, 0.9)[level]
         region = self.region(rows)
         if region is None:
             return None
@@ -280,21 +335,32 @@ class Injector:
 
     # ---- inputs
 
-    def prior(self, level: int) -> tuple[str, Window, DiagnosisContext] | None:
+    def prior(self, level: int) -> Made | None:
         """The odds of a positive row × 2, 4, 8, or divided by as much."""
         if not self.binary:
             return None
         odds = (2.0, 4.0, 8.0)[level]
         odds = 1 / odds if self.turn % 2 else odds
-        return self._plain(f"odds × {odds:.3g}", self.draw(np.where(self.pool.label == 1, odds, 1)))
+        one = self.pool.label == 1
+        positive = odds * float(one.mean()) / (1 + (odds - 1) * float(one.mean()))
+        ones = self.rng.binomial(self.n, positive)
+        if ones > 0.9 * one.sum() or self.n - ones > 0.9 * (~one).sum():
+            return None
+        rows = [
+            self.rng.permutation(np.flatnonzero(mask))[:count]
+            for mask, count in ((one, ones), (~one, self.n - ones))
+        ]
+        drawn = self.take(self.rng.permutation(np.concatenate(rows)))
+        return self._plain(f"odds × {odds:.3g}", drawn)
 
-    def moved(self, level: int, *, costly: bool) -> tuple[str, Window, DiagnosisContext] | None:
+    def moved(self, level: int, *, costly: bool) -> Made | None:
         """Inputs drawn unevenly, one of the tilts whose cost on the whole pool is clear."""
         loss = self.world.served.loss(self.pool)
         error = float(loss.std() * np.sqrt(1 / self.n + 1 / len(self.world.split.reference)))
-        clear = []
+        clear, rng = [], np.random.default_rng(self.turn)
         for kind, weight in self.tilts((0.7, 1.1, 1.5)[level]):
-            rise = float(np.average(loss, weights=weight) - loss.mean())
+            tries = [loss[unevenly(weight, self.n, rng)].mean() for _ in range(TRIES)]
+            rise = float(np.mean(tries) - loss.mean())
             if rise > 3 * error if costly else rise < error:
                 clear.append((kind, weight))
         if not clear:
@@ -327,11 +393,11 @@ class Injector:
 
     # ---- scores and versions
 
-    def rescored(self, level: int) -> tuple[str, Window, DiagnosisContext] | None:
+    def rescored(self, level: int) -> Made | None:
         """Scores sharpened, blunted, raised or lowered after the model."""
-        rows = self.draw()
+        rows = self.plain
         logit = self.world.served.logit(rows)
-        scale = 1.0 if self.binary else float(self.world.reference_sd)
+        scale = 1.0 if self.binary else float(logit.std())
         factor, step = (1.35, 1.6, 2.5)[level], (0.4, 0.7, 1.2)[level] * scale
         if not self.binary:
             step *= 0.5
@@ -345,38 +411,48 @@ class Injector:
         kind, changed = changes[self.turn % len(changes)]
         return self._plain(kind, rows, changed)
 
-    def forgotten(self, level: int) -> tuple[str, Window, DiagnosisContext] | None:
+    def forgotten(self, level: int) -> Made | None:
         """The version served was fine-tuned for 2, 6 or 20 epochs too many."""
         epochs = (2, 6, 20)[level]
         model = forgetful(self.world, epochs)
         if not has_forgotten(self.world, model):
             return None
-        rows = self.draw()
+        rows = self.plain
         context = DiagnosisContext(forgotten=forgotten_words(self.world, model, self.rng))
         return f"{epochs} epochs", self.world.window(rows, model.logit(rows)), context
 
-    def incompatible(self, level: int) -> tuple[str, Window, DiagnosisContext] | None:
+    def incompatible(self, level: int) -> Made | None:
         """A tenth, a half, all of the rows embedded by a version whose head is not served."""
         share, model = (0.1, 0.5, 1.0)[level], other_body(self.world)
-        rows = self.draw()
+        turned = self.rng.random(len(self.pool)) < share
+        was = self.world.served.loss(self.pool)
+        if not clearly_worse(np.where(turned, model.loss(self.pool), was), was, rows=ANCHOR_ROWS):
+            return None
+        rows = self.plain
         mixed = np.where(self.some(share), model.logit(rows), self.world.served.logit(rows))
         words = incompatible_words(self.world, model, share, self.rng)
         context = DiagnosisContext(incompatible=words)
         return f"{share:.0%} of rows", self.world.window(rows, mixed), context
 
-    def misled(self, level: int) -> tuple[str, Window, DiagnosisContext] | None:
+    def misled(self, level: int) -> Made | None:
         """A source where 10, 20, 35 % of labels mean the opposite; nothing changed in service.
 
         The reference is of the same model, so the contrasts are those of a window without change.
         """
-        share = (0.1, 0.2, 0.35)[level]
+        share = MISLED[level]
         model = misled(self.world, share)
-        if not hurts_by(self.world, model):
+        if not hurts_by(self.world, model, self.n):
             return None
-        rows = self.draw()
+        rows = self.plain
         window = self.world.window(rows, model.logit(rows))
         context = DiagnosisContext(transfer=verdict_of(self.world, window, rows))
         return f"{share:.0%} turned", window, context
+
+
+def unevenly(weight: FloatArray, n: int, rng: np.random.Generator) -> IntArray:
+    """Index of n different rows, the next one always by weight (Efraimidis & Spirakis, 2006)."""
+    keys = np.log(rng.random(len(weight))) / weight
+    return np.argpartition(-keys, n - 1)[:n].astype(np.int64)
 
 
 def _flipped(rows: Rows, where: BoolArray) -> Rows:

@@ -46,9 +46,7 @@ class Encoder:
     def starts(self) -> dict[str, slice]:
         """Where the one-hot columns of each category lie."""
         ends = np.cumsum([2 * len(self.mean), *map(len, self.values.values())]).tolist()
-        return {
-            name: slice(ends[at], ends[at + 1]) for at, name in enumerate(self.values)
-        }
+        return {name: slice(ends[at], ends[at + 1]) for at, name in enumerate(self.values)}
 
     def __call__(self, rows: Rows) -> torch.Tensor:
         parts: list[NDArray[np.float64]] = []
@@ -83,9 +81,7 @@ class Model:
     @classmethod
     def scratch(cls, split: Split, seed: int) -> Model:
         """The same network trained on the tuning rows alone."""
-        return cls.fresh(split.source, seed, split.task).tuned(
-            split.tuning, seed, 60, 64, 1e-3, 8
-        )
+        return cls.fresh(split.source, seed, split.task).tuned(split.tuning, seed, 60, 64, 1e-3, 8)
 
     @classmethod
     def fresh(cls, source: Rows, seed: int, task: Task = Task.BINARY) -> Model:
@@ -142,7 +138,7 @@ class Model:
         return found
 
     def with_body_of(self, other: Model) -> Model:
-        """Another version's embedding under this one's last layer: what an unpinned service does."""
+        """Another version's embedding under this one's last layer: versions were not pinned."""
         mixed = replace(self, network=copy.deepcopy(self.network))
         mixed.body.load_state_dict(other.body.state_dict())
         return mixed

@@ -106,8 +106,8 @@ def impressions(
     position = 1.0 + np.minimum(rng.geometric(0.15, rows) - 1, 23)
     relevance = rng.beta(4.0, 2.0, rows)
     dearer = rng.normal(0.0, 0.45, rows)
-    price = np.exp(place.price[category] + dearer)
-    bid = np.exp(rng.normal(-0.9, 0.35, rows) + 0.3 * dearer + 0.8 * (relevance - 0.67))
+    price: FloatArray = np.exp(place.price[category] + dearer)
+    bid: FloatArray = np.exp(rng.normal(-0.9, 0.35, rows) + 0.3 * dearer + 0.8 * (relevance - 0.67))
     orders = rng.negative_binomial(1.2, 0.12, rows).astype(np.float64)
     evening = np.cos((hour - place.busiest_hour) * np.pi / 12)
     log_odds = (
@@ -189,7 +189,7 @@ def partner(seed: int) -> tuple[Split, Model, Model]:
     home, abroad = places(seed)
     rng = np.random.default_rng([seed, 2])
     source = impressions(home, MARKETPLACE_ROWS, days=56, rng=rng).rows
-    rows = impressions(abroad, PARTNER_TUNING + 18_000, days=56, rng=rng).rows
+    rows = impressions(abroad, PARTNER_TUNING + 30_000, days=56, rng=rng).rows
     order = rng.permutation(len(rows))
     ends = np.cumsum([PARTNER_TUNING, 6_000])
     tuning, reference, pool = (rows.take(part) for part in np.split(order, ends))

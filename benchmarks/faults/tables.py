@@ -139,13 +139,13 @@ def load(name: str, data: Path, seed: int) -> Split:
 def _acs(table: pa.Table) -> Rows:
     """Income above 50,000 dollars."""
     get = _arrays(table)
-    abroad = get["POBP"] >= 60
+    birth = get["POBP"].astype(np.int64)
     return Rows(
         _numbers(get, "AGEP", "SCHL", "WKHP"),
         {
             **_words(get, "COW", "RELP"),
-            "OCC": _strings(get["OCCP"] // 500),
-            "POB": np.where(abroad, _strings(get["POBP"] // 100), "US"),
+            "OCC": _strings(get["OCCP"].astype(np.int64) // 500),
+            "POB": np.where(birth >= 60, _strings(birth // 100), "US"),
             **_words(get, "MAR", "SEX"),
         },
         get["label"].astype(np.float64),

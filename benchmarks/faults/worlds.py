@@ -11,17 +11,18 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from benchmarks.faults.model import Model, importance
 from benchmarks.faults.simulator import partner
 from benchmarks.faults.tables import Rows, Split, load
 from detectors.alignment.anchors import Anchors, compare_anchors
 from detectors.alignment.forgetting import probe_change
-from detectors.records import FloatArray, Schema, Settings, Window
+from detectors.records import FloatArray, Schema, Settings, State, Task, TransferVerdict, Window
 from detectors.transfer.single_look import single_look_verdict
 
 SIMULATOR = "simulator"
-PROBE_ROWS, ANCHOR_ROWS = 2_000, 1_000
+PROBE_ROWS, ANCHOR_ROWS = 2_000, 2_000
 TRUE_MARGIN, CLEAR_SE = 0.02, 3.0
 
 
@@ -103,15 +104,22 @@ def forgotten_words(world: World, now: Model, rng: np.random.Generator) -> str:
         task=world.split.task,
         version=1,
     )
-    return found.words if found.state == "drift" else ""
+    return found.words if found.state is State.DRIFT else ""
+
+
+def clearly_worse(
+    now: FloatArray, was: FloatArray, *, rows: int, margin: float = TRUE_MARGIN
+) -> bool:
+    """Whether losses rose beyond the margin by three standard errors of what so many rows show."""
+    rise = now - was
+    error = float(rise.std() / np.sqrt(min(rows, len(rise))))
+    return float(rise.mean()) - CLEAR_SE * error > margin * float(was.mean())
 
 
 def has_forgotten(world: World, now: Model) -> bool:
-    """The truth: on all source rows the loss has clearly risen by more than 2 %."""
-    was, is_now = world.served.loss(world.split.source), now.loss(world.split.source)
-    rise = is_now - was
-    error = float(rise.std() / np.sqrt(len(rise)))
-    return float(rise.mean()) - CLEAR_SE * error > TRUE_MARGIN * float(was.mean())
+    """The truth, on all source rows."""
+    source = world.split.source
+    return clearly_worse(now.loss(source), world.served.loss(source), rows=PROBE_ROWS)
 
 
 def other_body(world: World) -> Model:
@@ -120,6 +128,7 @@ def other_body(world: World) -> Model:
     def make() -> Model:
         start = Model.fresh(world.split.source, world.seed + 77, world.split.task)
         if world.name == SIMULATOR:
+            torch.manual_seed(world.seed + 77)
             start = replace(world.served, network=type(world.served.network)(world.served.encoder))
         other = start.tuned(world.split.source, world.seed + 77, 6, 256, 2e-3, 3)
         return world.served.with_body_of(other)
@@ -127,9 +136,7 @@ def other_body(world: World) -> Model:
     return world.version("other body", make)
 
 
-def incompatible_words(
-    world: World, now: Model, share: float, rng: np.random.Generator
-) -> str:
+def incompatible_words(world: World, now: Model, share: float, rng: np.random.Generator) -> str:
     """What the product says of anchors of which a share is embedded by another version."""
     pool = world.split.reference
     rows = pool.take(rng.choice(len(pool), min(ANCHOR_ROWS, len(pool)), replace=False))
@@ -151,7 +158,7 @@ def misled(world: World, share: float) -> Model:
         rng = np.random.default_rng([world.seed, 5])
         source, tuning = world.split.source, world.split.tuning
         turned = rng.random(len(source)) < share
-        if world.split.task == "regression":
+        if world.split.task is Task.REGRESSION:
             other = source.label + share * float(source.label.std()) * np.where(turned, 1.0, -1.0)
         else:
             other = np.where(turned, 1 - source.label, source.label)
@@ -163,16 +170,13 @@ def misled(world: World, share: float) -> Model:
     return world.version(f"misled {share}", make)
 
 
-def hurts_by(world: World, model: Model) -> bool:
+def hurts_by(world: World, model: Model, rows: int) -> bool:
     """The truth: on the whole pool the model clearly loses to the baseline beyond the margin."""
     pool = world.split.pool
-    against = world.baseline.loss(pool)
-    difference = model.loss(pool) - against
-    error = float(difference.std() / np.sqrt(len(pool)))
-    return float(difference.mean()) - CLEAR_SE * error > 0.01 * float(against.mean())
+    return clearly_worse(model.loss(pool), world.baseline.loss(pool), rows=rows, margin=0.01)
 
 
-def verdict_of(world: World, window: Window, rows: Rows):  # type: ignore[no-untyped-def]
+def verdict_of(world: World, window: Window, rows: Rows) -> TransferVerdict:
     """The product's verdict on one window with the baseline's scores beside."""
     both = replace(window, baseline_score=world.baseline.score(rows))
     return single_look_verdict(both, task=world.split.task, settings=Settings())

@@ -12,6 +12,9 @@ from detectors.calibration.rows import log_odds, sigmoid
 from detectors.findings.two_sample import auc
 from detectors.records import FloatArray, Task
 
+EM_STEPS = 60
+TINY = 1e-300
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CalibrationChange:
@@ -20,8 +23,9 @@ class CalibrationChange:
     Probabilities: intercept in log odds at slope 1, Cox slope, AUC. Regression: mean residual
     in reference sd of the label, slope of label on prediction, and their correlation (z after
     Fisher). `reversed_z` is how sure it is that the order has turned round: the lesser of the
-    slopes' own z, positive in the reference and negative now. NaN where a line does not exist:
-    scores that do not vary, or that separate labels.
+    slopes' own z, positive in the reference and negative now. `relabelled` are the residuals of
+    both windows under a change of the label's rule that treats all rows of a class alike (None: a
+    regression). NaN where a line does not exist: scores that do not vary, or that separate labels.
     """
 
     intercept: float
@@ -33,6 +37,13 @@ class CalibrationChange:
     reversed_z: float
     residual_ref: FloatArray
     residual_cur: FloatArray
+    relabelled: tuple[FloatArray, FloatArray] | None = None
+
+    @property
+    def residuals(self) -> tuple[tuple[FloatArray, FloatArray], ...]:
+        """Of both windows, under either uniform change that could explain the labels."""
+        line = (self.residual_ref, self.residual_cur)
+        return (line,) if self.relabelled is None else (line, self.relabelled)
 
 
 def calibration_change(
@@ -50,8 +61,12 @@ def calibration_change(
         spread = float(np.std(label_ref)) or 1.0
         before = _line(score_ref / spread, label_ref / spread)
         now = _line(score_cur / spread, label_cur / spread)
+        relabelled = None
     else:
         before, now = _curve(score_ref, label_ref), _curve(score_cur, label_cur)
+        p = _as_before(before, score_cur)
+        a, b = relabelling(p, label_cur)
+        relabelled = (b - a) * before.residual, label_cur - (a * (1 - p) + b * p)
     return CalibrationChange(
         intercept=now.level - before.level,
         intercept_z=_z(now.level - before.level, before.level_se, now.level_se),
@@ -62,7 +77,33 @@ def calibration_change(
         reversed_z=min(_z(before.slope, before.slope_se, 0.0), -_z(now.slope, now.slope_se, 0.0)),
         residual_ref=before.residual,
         residual_cur=now.residual,
+        relabelled=relabelled,
     )
+
+
+def relabelling(p: FloatArray, label: FloatArray) -> tuple[float, float]:
+    """Shares a and b of rows once 0 and once 1 that are 1 now, whatever their inputs.
+
+    p (n,) is the probability under the old rule, so that now P(label = 1) = a (1 - p) + b p. The
+    likeliest shares, by expectation maximisation over the label each row once had.
+    """
+    a, b = 0.02, 0.98
+    one = label == 1
+    for _ in range(EM_STEPS):
+        was_one = np.where(one, b * p, (1 - b) * p)
+        was_zero = np.where(one, a * (1 - p), (1 - a) * (1 - p))
+        share = was_one / np.maximum(was_one + was_zero, TINY)
+        b = float((share * one).sum() / max(share.sum(), TINY))
+        a = float(((1 - share) * one).sum() / max((1 - share).sum(), TINY))
+    return a, b
+
+
+def _as_before(fit: _Fit, score: FloatArray) -> FloatArray:
+    """Current scores (n,) recalibrated as the reference's are."""
+    z = log_odds(score)
+    if np.isnan(fit.slope):
+        return sigmoid(z + fit.level)
+    return sigmoid(fit.intercept + fit.slope * z)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,6 +118,7 @@ class _Fit:
     ordered: float
     ordered_se: float
     residual: FloatArray
+    intercept: float = 0.0
 
 
 def _curve(p: FloatArray, y: FloatArray) -> _Fit:
@@ -85,12 +127,14 @@ def _curve(p: FloatArray, y: FloatArray) -> _Fit:
     assert level is not None  # only without rows
     line = cox_line(p, y)
     ranking = auc(p[y == 0], p[y == 1])
+    intercept = 0.0
     if line is None:
         slope = slope_se = float("nan")
         expected = sigmoid(log_odds(p) + level.intercept)
     else:
-        slope, slope_se = float(line.coefficients[1]), line.se(1)
-        expected = sigmoid(line.coefficients[0] + slope * log_odds(p))
+        intercept, slope = map(float, line.coefficients)
+        slope_se = line.se(1)
+        expected = sigmoid(intercept + slope * log_odds(p))
     return _Fit(
         level.intercept,
         level.intercept_se,
@@ -100,6 +144,7 @@ def _curve(p: FloatArray, y: FloatArray) -> _Fit:
         ranking,
         auc_error(ranking, y),
         y - expected,
+        intercept,
     )
 
 

@@ -10,15 +10,15 @@ from detectors.calibration.rows import log_odds
 from detectors.findings.calibration import calibration_change
 from detectors.findings.decomposition import decompose
 from detectors.findings.label_shift import (
-    black_box_rate,
     covariate_weighted_rate,
+    implied_rate,
     importance_weights,
     log_odds_of,
 )
 from detectors.findings.localisation import localise
 from detectors.findings.loss_change import explain_loss
 from detectors.findings.rows import CURRENT_ROWS, REFERENCE_ROWS, draw_rows
-from detectors.findings.scoring_layer import score_given_inputs
+from detectors.findings.scoring_layer import Expected, expected_scores, score_given_inputs
 from detectors.findings.stand_in import stand_in_score
 from detectors.findings.two_sample import TwoSample, encode, two_sample, within_class_auc
 from detectors.records import BoolArray, FloatArray, LossChange, Schema, Task, Window
@@ -49,8 +49,9 @@ class Contrasts:
 
     AUCs are of the two-sample classifier. Changes of rates and intercepts are in log odds
     (regression: reference sd), `score_shift` in reference sd, losses in loss units, `_z` in
-    standard errors. `beside` is inputs and labels alone: without the columns that a check found at
-    fault, and with a stand-in for the served score.
+    standard errors; `implied_gap_z` is of the implied label rate against the one labels show.
+    `beside` is inputs and labels alone: without the columns that a check found at fault, and with
+    a stand-in for the served score.
     """
 
     task: Task
@@ -74,8 +75,9 @@ class Contrasts:
     concept_z: float = NAN
     rate_change: float = NAN
     rate_change_se: float = NAN
-    black_box_change: float = NAN
-    black_box_se: float = NAN
+    implied_change: float = NAN
+    implied_z: float = NAN
+    implied_gap_z: float = NAN
     weighted_change: float = NAN
     intercept_change: float = NAN
     intercept_z: float = NAN
@@ -103,6 +105,45 @@ class Contrasts:
         return self.loss_cur - self.loss_ref
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Inputs:
+    """What the reference and the inputs of the current rows say, whatever came of those rows.
+
+    `X` (n + m, p) are the rows looked at, encoded; `expected` what the reference's scores let
+    expect. Windows that differ in labels and scores alone share all of it.
+    """
+
+    X: FloatArray
+    two: TwoSample
+    expected: Expected | None
+
+
+def compare_inputs(
+    reference: Window, current: Window, schema: Schema, *, seed: int = 0
+) -> Inputs | None:
+    """Look at at most 6,000 reference and 5,000 current rows; None below 200 of either."""
+    if min(reference.rows, current.rows) < FEWEST_ROWS:
+        return None
+    before = draw_rows(reference, REFERENCE_ROWS, seed)
+    now = draw_rows(current, CURRENT_ROWS, seed + 1)
+    if min(before.rows, now.rows) < FEWEST_ROWS:
+        return None
+    X, categorical = encode(before, now, schema)
+    two = two_sample(before, now, schema, seed=seed, encoded=(X, categorical))
+    return Inputs(X, two, _expected(X, before, now, schema.task, seed))
+
+
+def _expected(X: FloatArray, before: Window, now: Window, task: Task, seed: int) -> Expected | None:
+    """The scores that current inputs would have had in the reference, if it has enough of them."""
+    if before.score is None:
+        return None
+    kept = np.isfinite(before.score)
+    if kept.sum() < FEWEST_ROWS:
+        return None
+    rows = np.concatenate([kept, np.ones(now.rows, np.bool_)])
+    return expected_scores(X[rows], working_score(task, before.score[kept]), seed=seed)
+
+
 def measure(
     reference: Window,
     current: Window,
@@ -111,15 +152,16 @@ def measure(
     checks: tuple[SchemaCheck, ...] = (),
     design_effect: float = 1.0,
     seed: int = 0,
+    inputs: Inputs | None = None,
     aside: bool = True,
 ) -> Contrasts:
     """All contrasts that the columns, scores and labels at hand allow.
 
-    At most 6,000 reference and 5,000 current rows are looked at. Standard errors are widened
-    by the square root of `design_effect` (1 = independent rows). Fewer than 200 rows in
-    either window leave everything but the checks unmeasured; fewer than 200 labels, or 20 of
-    the rarer class, leave what needs labels unmeasured. Without `aside` nothing is `beside`:
-    quicker where one name is enough.
+    Standard errors are widened by the square root of `design_effect` (1 = independent rows).
+    Fewer than 200 rows in either window leave everything but the checks unmeasured; fewer than 200
+    labels, or 20 of the rarer class, leave what needs labels unmeasured. `inputs` are those of
+    `compare_inputs` on the same inputs and reference, where the caller has them already. Without
+    `aside` nothing is `beside`: quicker where one name is enough.
     """
     found = Contrasts(
         schema.task,
@@ -130,17 +172,16 @@ def measure(
         absent=tuple(c for c in checks if c.check in ABSENCE),
         mismatched=tuple(c for c in checks if c.check in MISMATCH),
     )
-    if min(reference.rows, current.rows) < FEWEST_ROWS:
+    if inputs is None:
+        inputs = compare_inputs(reference, current, schema, seed=seed)
+    if inputs is None:
         return found
     before = draw_rows(reference, REFERENCE_ROWS, seed)
     now = draw_rows(current, CURRENT_ROWS, seed + 1)
-    if min(before.rows, now.rows) < FEWEST_ROWS:
-        return found
-    encoded = encode(before, now, schema)
-    two = two_sample(before, now, schema, seed=seed, encoded=encoded)
+    two = inputs.two
     found = replace(found, inputs_auc=two.auc, carriers=two.carriers)
     widen = float(np.sqrt(max(design_effect, 1.0)))
-    found = _with_scores(found, before, now, encoded[0], widen, seed)
+    found = _with_scores(found, before, now, inputs.expected, widen)
     found = _with_labels(found, before, now, schema, two, widen, seed)
     if not aside:
         return found
@@ -186,7 +227,7 @@ def _beside(
 
 
 def _with_scores(
-    found: Contrasts, before: Window, now: Window, X: FloatArray, widen: float, seed: int
+    found: Contrasts, before: Window, now: Window, expected: Expected | None, widen: float
 ) -> Contrasts:
     """What scores say without labels: same inputs, same score? And did they move at all?"""
     if before.score is None or now.score is None:
@@ -195,10 +236,9 @@ def _with_scores(
     if min(kept_ref.sum(), kept_cur.sum()) < FEWEST_ROWS:
         return found
     score_ref = working_score(found.task, before.score[kept_ref])
-    score_cur = working_score(found.task, now.score[kept_cur])
-    layer = score_given_inputs(
-        X[np.concatenate([kept_ref, kept_cur])], score_ref, score_cur, seed=seed
-    )
+    score_cur = working_score(found.task, now.score)
+    layer = score_given_inputs(expected, score_cur)
+    score_cur = score_cur[kept_cur]
     spread = float(np.std(score_ref))
     move = float(score_cur.mean() - score_ref.mean())
     error = float(np.sqrt(score_ref.var() / len(score_ref) + score_cur.var() / len(score_cur)))
@@ -233,16 +273,17 @@ def _with_labels(
     if schema.task is not Task.REGRESSION and fewest_of(y_ref, y_cur) < FEWEST_MINORITY:
         return found
     two = TwoSample(two.reference[rows_ref], two.current[rows_cur], two.auc)
-    z_ref = working_score(schema.task, before.score)
-    z_cur = working_score(schema.task, now.score)
-
     loss_ref = loss_of(schema.task, before.score, y_ref)
     loss_cur = loss_of(schema.task, now.score, y_cur)
     terms = decompose(loss_ref, two.reference, loss_cur, two.current, seed=seed)
     loss_se = float(np.sqrt(loss_ref.var() / len(y_ref) + loss_cur.var() / len(y_cur))) * widen
     change = calibration_change(schema.task, before.score, y_ref, now.score, y_cur)
-    place = localise(
-        before, now, schema, change.residual_ref, change.residual_cur, design_effect=widen**2
+    place = min(
+        (
+            localise(before, now, schema, was, left, design_effect=widen**2)
+            for was, left in change.residuals
+        ),
+        key=lambda found: found.z,
     )
     found = replace(
         found,
@@ -268,7 +309,7 @@ def _with_labels(
     if schema.task is not Task.BINARY:
         return found
     p_ref, p_cur = float(y_ref.mean()), float(y_cur.mean())
-    rate = black_box_rate(z_ref, y_ref, z_cur, seed=seed)
+    rate = implied_rate(before.score, y_ref, now.score, p_cur)
     weighted = covariate_weighted_rate(
         before.score, y_ref, importance_weights(two.reference), now.score
     )
@@ -278,8 +319,9 @@ def _with_labels(
         within_class_auc=within_class_auc(two, y_ref, y_cur),
         rate_change=log_odds_of(p_cur) - log_odds_of(p_ref),
         rate_change_se=float(error) * widen,
-        black_box_change=rate.change,
-        black_box_se=rate.change_se * widen,
+        implied_change=rate.change,
+        implied_z=rate.change_z / widen,
+        implied_gap_z=rate.gap_z / widen,
         weighted_change=log_odds_of(weighted) - log_odds_of(p_ref),
     )
 

@@ -12,11 +12,14 @@ from __future__ import annotations
 import math
 
 from detectors.findings.contrasts import Contrasts
-from detectors.records import Mode, Task
+from detectors.records import Mode, State, Task
 
 HOLDS = 1.0
 CLOSEST_MISS = 0.99
 WORTH_NAMING = 0.5
+MAY_BE = 0.95
+"""An offset that broke nothing is still the second guess."""
+
 CONTENT = frozenset({Mode.NONE, Mode.BENIGN})
 Rule = tuple[Mode, float]
 
@@ -54,7 +57,7 @@ def rules_of(
     rules = [
         (Mode.PIPELINE_FAULT, float(pipeline_fault)),
         (Mode.FEATURE_ABSENT, float(bool(contrasts.absent))),
-        (Mode.SCHEMA_MISMATCH, float(bool(contrasts.mismatched))),
+        (Mode.SCHEMA_MISMATCH, _mismatch(contrasts)),
         # An embedding that no longer fits explains a probe's loss too, not the other way round.
         (Mode.EMBEDDING, float(incompatible)),
         (Mode.FORGETTING, float(forgotten)),
@@ -70,13 +73,16 @@ def _with_labels(c: Contrasts) -> list[Rule]:
     moved = 1.0 if calm < HOLDS else min(CLOSEST_MISS, _excess(c.inputs_auc) / 0.06)
     rate = size(c.rate_change)
     rate_moved = above(rate, larger(0.15, 3 * c.rate_change_se))
-    scores_did_not_follow = below(size(c.black_box_change), 0.4 * rate)
-    scores_followed = both(
-        above(size(c.black_box_change), 3 * c.black_box_se),
-        at_most(
-            size(c.rate_change - c.black_box_change),
-            larger(2.5 * math.hypot(c.rate_change_se, c.black_box_se), 0.35 * rate),
+    implied = math.copysign(c.implied_change, c.implied_change * c.rate_change)
+    scores_did_not_follow = below(implied, 0.4 * rate)
+    implied_z = math.copysign(c.implied_z, c.implied_z * c.rate_change)
+    scores_followed = either(
+        both(
+            above(implied_z, 3.0),
+            either(at_most(size(c.implied_gap_z), 2.5), at_most(size(rate - implied), 0.35 * rate)),
         ),
+        # Few rows or blunt scores: the rate that labels show is e² times as likely as none.
+        above(implied_z * size(implied_z) - c.implied_gap_z**2, 4.0),
     )
     worse = either(above(c.concept_z, 2.5), above(-c.slope_z, 3.0), above(-c.ranking_z, 3.0))
     order_lost = either(above(-c.slope_z, 4.0), above(-c.ranking_z, 4.0))
@@ -99,7 +105,7 @@ def _with_labels(c: Contrasts) -> list[Rule]:
         (Mode.LABEL_SEMANTICS, above(c.reversed_z, 4.0)),
         (
             Mode.LABEL_SEMANTICS,
-            both(calm, rate_moved, above(rate, 0.3), scores_did_not_follow, below(c.local_z, 15.0)),
+            both(calm, rate_moved, above(rate, 0.3), scores_did_not_follow, below(c.local_z, 6.0)),
         ),
         (Mode.CONCEPT_SHIFT, both(calm, at_least(c.local_z, 5.0), worse)),
     ]
@@ -115,7 +121,15 @@ def _with_labels(c: Contrasts) -> list[Rule]:
         ]
     return [
         *rules,
-        (Mode.CONCEPT_SHIFT, both(calm, above(c.concept_z, 3.0))),
+        # A loss that rose with the label rate alone, and nowhere in particular, is one of level.
+        (
+            Mode.CONCEPT_SHIFT,
+            both(
+                calm,
+                above(c.concept_z, 3.0),
+                either(below(rate, larger(0.15, 3 * c.rate_change_se)), at_least(c.local_z, 3.0)),
+            ),
+        ),
         (
             Mode.CONCEPT_SHIFT,
             both(
@@ -142,6 +156,19 @@ def _without_labels(c: Contrasts) -> list[Rule]:
         (Mode.BENIGN, both(moved, quiet)),
         (Mode.UNDETERMINED, HOLDS),
     ]
+
+
+def _mismatch(c: Contrasts) -> float:
+    """A column that means something else.
+
+    An offset alone may be an honest move of the inputs: where labels are known it must have broken
+    what the column said of them.
+    """
+    if not c.mismatched:
+        return 0.0
+    if not c.has_labels or any(check.state is State.DRIFT for check in c.mismatched):
+        return HOLDS
+    return either(above(size(c.concept_z), 3.0), above(size(c.slope_z), 3.0), MAY_BE)
 
 
 def _scoring_layer(c: Contrasts) -> float:

@@ -63,8 +63,9 @@ def _input_side(c: Contrasts) -> list[Mode]:
     rate = abs(c.rate_change)
     followed = (
         rate > max(0.15, 3 * c.rate_change_se)
-        and c.rate_change * c.black_box_change > 0
-        and abs(c.black_box_change) > max(0.4 * rate, 3 * c.black_box_se)
+        and c.rate_change * c.implied_change > 0
+        and abs(c.implied_change) > 0.4 * rate
+        and abs(c.implied_z) > 3.0
     )
     moved = c.inputs_auc - 0.5 >= MOVED
     by_class = c.within_class_auc - 0.5 < max(0.03, 0.6 * (c.inputs_auc - 0.5))

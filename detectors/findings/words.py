@@ -99,9 +99,9 @@ def _sentences(c: Contrasts) -> dict[str, str]:
             f"the label rate moved by {c.rate_change:+.2f} log odds (± {c.rate_change_se:.2f})",
         ),
         "estimates": (
-            c.black_box_change,
+            c.implied_change,
             (
-                f"scores alone imply {c.black_box_change:+.2f} log odds (± {c.black_box_se:.2f}) "
+                f"scores alone imply {c.implied_change:+.2f} log odds (z {c.implied_z:+.1f}) "
                 "if P(x | y) held"
                 + known(c.weighted_change, f", {c.weighted_change:+.2f} if P(y | x) held")
             ),

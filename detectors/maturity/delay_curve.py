@@ -58,6 +58,18 @@ def delay_curve(window: Window, *, as_of_us: int) -> DelayCurve | None:
     return kaplan_meier(delay[usable], came[usable], window.weights()[usable])
 
 
+def delay_ratio(before: DelayCurve, now: DelayCurve) -> float | None:
+    """The age by which half of the labels that ever came had come, now over before.
+
+    Where that many have not come yet it is at least the ratio told. None where labels came at once.
+    """
+    half = float(before.arrived[-1]) / 2
+    was, is_now = before.age_at(half), now.age_at(half)
+    if not was:
+        return None
+    return (int(now.age_us[-1]) if is_now is None else is_now) / was
+
+
 def kaplan_meier(age_us: IntArray, came: np.ndarray, weight: FloatArray) -> DelayCurve:
     """From ages (n,) at which labels came, or at which rows without one were last looked at.
 

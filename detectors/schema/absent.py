@@ -8,13 +8,18 @@ from detectors.schema.pairs import Pair
 
 REFERENCE_BELOW = 0.95
 CURRENT_FROM = 0.99
-"""At .9 natural cases would be dropped: in many columns nine rows in ten are alike."""
+"""At .9 natural cases would be dropped: in many columns nine rows in ten are alike.
+
+Rows that are filled after all count against it only beyond what one in a hundred gives by chance:
+of 294 rows three may be.
+"""
 
 FILLED_FROM = 0.1
 """A column that was nearly always null before cannot be said to have gone."""
 
 MIN_ROWS = 30
 CHANCE = 1e-3
+LEVEL = 0.05
 
 
 def check_absent(pair: Pair) -> SchemaCheck | None:
@@ -44,8 +49,13 @@ def check_absent(pair: Pair) -> SchemaCheck | None:
 
 
 def _emptied(before: float, now: float, rows: int) -> bool:
-    return (
-        before < REFERENCE_BELOW
-        and now >= CURRENT_FROM
-        and before ** (CURRENT_FROM * rows) < CHANCE
-    )
+    if before >= REFERENCE_BELOW or before ** (CURRENT_FROM * rows) >= CHANCE:
+        return False
+    return now >= CURRENT_FROM or _by_chance(round((1 - now) * rows), rows)
+
+
+def _by_chance(others: int, rows: int) -> bool:
+    """Whether so many other rows, or more, come of one in a hundred more often than .05."""
+    from scipy.special import bdtrc
+
+    return bool(bdtrc(others - 1, rows, 1 - CURRENT_FROM) > LEVEL)

@@ -1,4 +1,4 @@
-"""A column in another unit: every quantile times one factor, or moved by one amount."""
+"""A column in another unit: every quantile or value times one factor, or moved by one amount."""
 
 from __future__ import annotations
 
@@ -34,6 +34,9 @@ NOISE_AT_MOST = 0.06
 """Small windows know their quantiles less well: limits grow to the error of the median ratio, and
 never beyond this."""
 
+CONVERTED_FROM, KEPT_AT_MOST = 0.95, 0.5
+SAME_DIGITS = 1e-6
+
 SLOPE_WITHIN = 0.05
 SHIFT_IQR = 0.5
 RESIDUAL_IQR = 0.05
@@ -51,9 +54,13 @@ def check_unit(pair: Pair) -> SchemaCheck | None:
         return None
     was, is_now = np.quantile(before, LEVELS), np.quantile(now, LEVELS)
     if len(np.unique(was)) < MIN_QUANTILES:
-        return None
+        return _scaled_values(pair.name, before, now)
     noise = _median_error(was, len(before), len(now))
-    return _factor(pair.name, was, is_now, noise) or _affine(pair.name, was, is_now)
+    return (
+        _factor(pair.name, was, is_now, noise)
+        or _scaled_values(pair.name, before, now)
+        or _affine(pair.name, was, is_now)
+    )
 
 
 def _median_error(quantiles: FloatArray, rows: int, rows_now: int) -> float:
@@ -85,6 +92,43 @@ def _factor(name: str, was: FloatArray, now: FloatArray, noise: float) -> Schema
                     mapping=(MappingEntry(name, scale=known),),
                 )
     return None
+
+
+def _scaled_values(name: str, before: FloatArray, now: FloatArray) -> SchemaCheck | None:
+    """Values that the reference never had, each a conversion of one it had.
+
+    Counts and rounded numbers give themselves away so, however ties or moved inputs blur quantiles.
+    Zero is zero in every unit and says nothing.
+    """
+    known, seen = np.unique(before[before != 0]), now[now != 0]
+    if len(seen) < MIN_ROWS or len(np.unique(seen)) < MIN_QUANTILES or not len(known):
+        return None
+    kept = _share_among(seen, known)
+    if kept > KEPT_AT_MOST:
+        return None
+    for label, factor in FACTORS.items():
+        for sign, scale in (("×", factor), ("÷", 1 / factor)):
+            share = _share_among(seen / scale, known)
+            if share >= CONVERTED_FROM:
+                return SchemaCheck(
+                    column=name,
+                    check=UNIT,
+                    state=State.DRIFT,
+                    detail=f"{100 * share:.3g} % of the values of `{name}` are {scale:.4g} times "
+                    f"one that the reference has; {100 * kept:.3g} % are one as they stand",
+                    proposal=f"looks like {sign} {label}",
+                    strength=share,
+                    mapping=(MappingEntry(name, scale=scale),),
+                )
+    return None
+
+
+def _share_among(values: FloatArray, known: FloatArray) -> float:
+    """Share of values (n,) that are one of known ascending ones (k,), to six digits."""
+    right = np.searchsorted(known, values).clip(0, len(known) - 1)
+    left = (right - 1).clip(0)
+    apart = np.minimum(np.abs(values - known[right]), np.abs(values - known[left]))
+    return float(np.mean(apart <= SAME_DIGITS * np.abs(values)))
 
 
 def _affine(name: str, was: FloatArray, now: FloatArray) -> SchemaCheck | None:

@@ -14,6 +14,7 @@ from alerts.records import Decision, Incident, Message, RetrainingRequest
 from alerts.settings import AlertSettings
 from detectors.calibration.over_time import SHIFT_GATE
 from detectors.diagnosis import DiagnosisContext, diagnose
+from detectors.maturity.delay_curve import NEVER_US, delay_curve, delay_ratio
 from detectors.records import (
     DAY_US,
     Diagnosis,
@@ -143,7 +144,7 @@ def judge(
             since_us = min(to_us(finding.onset) for finding in findings)
             streams = [finding.stream for finding in findings]
             current = current_rows(watch, rows, streams, since_us, now_us)
-            diagnosis = _diagnose(watch, progress, findings, current, verdict)
+            diagnosis = _diagnose(watch, progress, findings, current, verdict, now_us)
             progress.diagnosed_us = now_us
         decision = decide(
             watch.deployment,
@@ -358,6 +359,7 @@ def _diagnose(
     findings: Sequence[Finding],
     current: Window,
     verdict: TransferVerdict | None,
+    now_us: int,
     *,
     reference: Window | None = None,
 ) -> Diagnosis:
@@ -370,6 +372,7 @@ def _diagnose(
         transfer=verdict,
         many_columns_one_tick=many,
         volume_ratio=_volume_ratio(watch, current),
+        label_delay_ratio=delay_ratio_of(watch, progress, current, now_us),
         version_changed=_version_changed(current),
         forgotten=watch.versions.forgotten_by(_served(current)),
         incompatible=watch.versions.broken_by(_served(current)),
@@ -391,6 +394,15 @@ def _volume_ratio(watch: Watch, current: Window) -> float | None:
     a_day = float(current.weights().sum()) / days
     quietest, busiest = watch.reference_rows_per_day
     return min(a_day / quietest, 1.0) if a_day < busiest else a_day / busiest
+
+
+def delay_ratio_of(watch: Watch, progress: Progress, current: Window, now_us: int) -> float | None:
+    """How much longer labels take than in the reference; None unless the stream of delays moved."""
+    if progress.label_watch is None or progress.label_watch.moved_us is None:
+        return None
+    before = delay_curve(watch.reference, as_of_us=NEVER_US)
+    now = delay_curve(current, as_of_us=now_us)
+    return None if before is None or now is None else delay_ratio(before, now)
 
 
 def _served(current: Window) -> frozenset[str] | None:
@@ -450,7 +462,9 @@ def _follow_up(
         began_us = progress.sighted_us.get(incident.id, to_us(incident.onset))
         current = current_rows(watch, rows, incident.streams, began_us, now_us)
         reference = reference_rows(watch, progress, rows)
-        diagnosis = _diagnose(watch, progress, [again], current, verdict, reference=reference)
+        diagnosis = _diagnose(
+            watch, progress, [again], current, verdict, now_us, reference=reference
+        )
         if diagnosis.evidence:
             again = replace(again, detail=diagnosis.evidence[0])
         named = diagnosis.mode not in {Mode.NONE, Mode.UNDETERMINED, incident.mode}

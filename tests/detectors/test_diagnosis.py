@@ -335,16 +335,21 @@ def test_a_new_release_is_mentioned() -> None:
 
 
 def test_a_mismatch_that_may_be_natural_is_worth_two_candidates() -> None:
-    """An offset of a whole column could be its new level: below .6 the runner-up is shown too."""
+    """An offset of a whole column may be its new level unless what it said of labels is broken.
+
+    Below a confidence of .6 the runner-up is shown too.
+    """
     offset = SchemaCheck("age", UNIT, State.WATCH, "`age` lies 32 higher")
     factor = replace(offset, state=State.DRIFT)
     moved = replace(QUIET, inputs_auc=0.8, within_class_auc=0.8, loss_z=5.0)
 
     natural = conclude(replace(moved, mismatched=(offset,)), NOTHING_KNOWN)
+    broken = conclude(replace(moved, mismatched=(offset,), concept_z=6.0), NOTHING_KNOWN)
     certain = conclude(replace(moved, mismatched=(offset, factor)), NOTHING_KNOWN)
 
-    assert (natural.mode, natural.runner_up) == (Mode.SCHEMA_MISMATCH, Mode.COVARIATE_SHIFT)
-    assert natural.confidence < 0.6 < certain.confidence
+    assert (natural.mode, natural.runner_up) == (Mode.COVARIATE_SHIFT, Mode.SCHEMA_MISMATCH)
+    assert (broken.mode, broken.runner_up) == (Mode.SCHEMA_MISMATCH, Mode.CONCEPT_SHIFT)
+    assert broken.confidence < 0.6 < certain.confidence
 
 
 def test_dependent_rows_widen_errors_until_a_small_change_is_none() -> None:

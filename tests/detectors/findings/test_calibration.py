@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
-from detectors.findings.calibration import auc_error, calibration_change
+from detectors.findings.calibration import auc_error, calibration_change, relabelling
 from detectors.records import Task
 from tests.detectors.findings.synthetic import labels, logit, scores, sigmoid, valued, world
 
@@ -73,3 +73,41 @@ def test_regression_reads_level_slope_and_correlation() -> None:
     assert abs(change.ranking_z) < 3
     fit = sm.OLS(labels(current), sm.add_constant(scores(current))).fit()
     assert change.residual_cur * labels(reference).std() == pytest.approx(fit.resid)
+
+
+def test_shares_of_each_class_that_took_the_other_label_are_the_likeliest_ones() -> None:
+    rng = np.random.default_rng(5)
+    p = rng.uniform(0.02, 0.9, 4000)
+    once = rng.random(4000) < p
+    now = np.where(once, rng.random(4000) < 0.7, rng.random(4000) < 0.1).astype(float)
+
+    a, b = relabelling(p, now)
+    found = a * (1 - p) + b * p
+
+    def likelihood(rate: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
+        return float(np.where(now == 1, np.log(rate), np.log1p(-rate)).sum())
+
+    best = max(
+        likelihood(low * (1 - p) + high * p)
+        for low in np.linspace(0.02, 0.2, 37)
+        for high in np.linspace(0.5, 0.9, 41)
+    )
+    assert likelihood(found) == pytest.approx(best, abs=0.3)
+    assert (a, b) == pytest.approx((0.1, 0.7), abs=0.04)
+
+
+def test_labels_turned_at_random_leave_no_shape_but_to_a_line_in_log_odds() -> None:
+    """Where scores reach far, a logistic line cannot follow a share of turned labels."""
+    rng = np.random.default_rng(6)
+    z = rng.normal(-2.5, 2.5, 40_000)
+    p = sigmoid(z)
+    before, once = (rng.random(40_000) < p).astype(float), rng.random(40_000) < p
+    thinned = (once & (rng.random(40_000) < 0.25)).astype(float)
+
+    change = calibration_change(Task.BINARY, p, before, p, thinned)
+
+    assert change.relabelled is not None
+    top = z > 1.5
+    error = 0.45 / np.sqrt(top.sum())
+    assert abs(change.residual_cur[top].mean()) > 4 * error
+    assert abs(change.relabelled[1][top].mean()) < 3 * error

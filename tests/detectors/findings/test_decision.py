@@ -30,14 +30,21 @@ ROWS = [
     ),
     (
         "label rate up and the scores follow",
-        {**RATE_UP, "black_box_change": 0.68, "inputs_auc": 0.58, "within_class_auc": 0.53},
+        {
+            **RATE_UP,
+            "implied_change": 0.68,
+            "implied_z": 9.0,
+            "inputs_auc": 0.58,
+            "within_class_auc": 0.53,
+        },
         Mode.PRIOR_SHIFT,
     ),
     (
         "the same, but classes look different inside",
         {
             **RATE_UP,
-            "black_box_change": 0.68,
+            "implied_change": 0.68,
+            "implied_z": 9.0,
             "inputs_auc": 0.62,
             "within_class_auc": 0.6,
             "loss_z": 3.0,
@@ -52,12 +59,12 @@ ROWS = [
     ),
     (
         "label rate up and the scores follow half way",
-        {**RATE_UP, "black_box_change": 0.4},
+        {**RATE_UP, "implied_change": 0.4, "implied_z": 9.0, "implied_gap_z": -6.0},
         Mode.MISCALIBRATION,
     ),
     (
         "label rate up, scores follow, but the curve is steeper",
-        {**RATE_UP, "black_box_change": 0.68, "slope_z": 5.0},
+        {**RATE_UP, "implied_change": 0.68, "implied_z": 9.0, "slope_z": 5.0},
         Mode.MISCALIBRATION,
     ),
     (
@@ -177,8 +184,9 @@ def test_a_regression_that_kept_its_ranking_is_miscalibrated_not_conflicted() ->
         within_class_auc=np.nan,
         rate_change=np.nan,
         rate_change_se=np.nan,
-        black_box_change=np.nan,
-        black_box_se=np.nan,
+        implied_change=np.nan,
+        implied_z=np.nan,
+        implied_gap_z=np.nan,
     )
 
     assert decide_mode(replace(level, concept_z=8.0))[0] is Mode.MISCALIBRATION

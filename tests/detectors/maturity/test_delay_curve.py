@@ -9,8 +9,14 @@ from hypothesis import strategies as st
 from statsmodels.duration.survfunc import SurvfuncRight
 
 from detectors.maturity.cohorts import cohorts_of
-from detectors.maturity.delay_curve import age_words, delay_curve, kaplan_meier
-from detectors.records import DAY_US, HOUR_US, Window
+from detectors.maturity.delay_curve import (
+    DelayCurve,
+    age_words,
+    delay_curve,
+    delay_ratio,
+    kaplan_meier,
+)
+from detectors.records import DAY_US, HOUR_US, FloatArray, IntArray, Window
 
 NEVER = np.iinfo(np.int64).max
 
@@ -118,3 +124,19 @@ def test_a_cohort_is_mature_when_its_labels_should_have_come() -> None:
 )
 def test_nothing_known_is_no_curve(rows: Window) -> None:
     assert delay_curve(rows, as_of_us=8) is None
+
+
+def test_half_of_the_labels_twice_as_late_is_a_ratio_of_two_and_at_least_what_has_been_seen() -> (
+    None
+):
+    before = DelayCurve(*_steps([1, 2, 3, 4], [0.2, 0.4, 0.6, 0.8]), rows=10, labelled=8)
+    slower = DelayCurve(*_steps([2, 4, 6], [0.2, 0.4, 0.6]), rows=10, labelled=6)
+    waiting = DelayCurve(*_steps([2, 5], [0.1, 0.2]), rows=10, labelled=2)
+
+    # .8 of the labels ever came, so half of them is .4: at 2 before, at 4 now.
+    assert delay_ratio(before, slower) == 2.0
+    assert delay_ratio(before, waiting) == 2.5
+
+
+def _steps(ages: list[int], arrived: list[float]) -> tuple[IntArray, FloatArray, FloatArray]:
+    return np.array(ages, np.int64), np.array(arrived), np.zeros(len(ages))

@@ -225,6 +225,42 @@ def test_deterministic_checks_see_the_one_row_that_thinning_skips() -> None:
     assert "absent" not in DETERMINISTIC
 
 
+def test_counts_in_another_unit_show_by_their_values_even_where_they_have_moved() -> None:
+    """Few distinct quantiles and another mix of rows: every value is still 1.609 times a count."""
+    moved = table(2, 600)
+    busy = np.flatnonzero(moved.numeric["visits"] > 1)[:300]
+    miles = with_numbers(moved, "visits", moved.numeric["visits"] * 1.609344).take(busy)
+
+    (check,) = [one for one in found_in(miles) if one.check == "unit"]
+
+    assert check.column == "visits"
+    assert check.proposal == "looks like × 1.609 (miles to kilometres)"
+    assert check.mapping[0].scale == pytest.approx(1.609344)
+
+
+def test_counts_that_only_grew_are_in_no_other_unit() -> None:
+    """Twice as many, and ten more: new values that are no conversion, or are counts as before."""
+    visits = table(2, 600).numeric["visits"]
+    for grown in (2 * visits, visits + 10, 10 * np.ceil(visits / 10)):
+        window = with_numbers(table(2, 600), "visits", grown)
+        assert ("visits", "unit") not in {
+            (one.column, one.check) for one in found_in(window) if one.state is State.DRIFT
+        }
+
+
+@pytest.mark.parametrize(("filled", "gone"), [(0, True), (3, True), (9, False)])
+def test_a_few_filled_rows_of_three_hundred_do_not_make_a_feature_present(
+    filled: int, gone: bool
+) -> None:
+    """One row in a hundred gives three of 294 more often than not, and nine once in 400 times."""
+    price = np.full(294, np.nan)
+    price[:filled] = 4.0
+
+    found = names_in(with_numbers(table(3, 294), "price", price))
+
+    assert (("price", "absent") in found) is gone
+
+
 def test_rarefied_counts_are_means_over_samples() -> None:
     rng = np.random.default_rng(1)
     counts = np.array([50, 20, 5, 3, 1, 1])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from detectors.records import DAY_US, HOUR_US, Finding, Settings, Tier, to_datetime, to_us
 from monitor.replaying.replay import Replay, replay
+from monitor.watching.judgement import delay_ratio_of
 from monitor.watching.label_watch import LabelWatch, past_gaps, without_pages
 from monitor.watching.progress import Progress
 from tests.end_to_end.histories import START_US, as_table, history
@@ -87,6 +90,25 @@ def test_a_history_without_change_files_neither() -> None:
     result = run(seed=3)
     assert of(result, "labels.delay") == []
     assert of(result, "estimate.gap") == []
+
+
+def test_how_much_longer_labels_take_is_told_to_the_diagnosis_only_once_delays_have_moved(
+    slow: Replay,
+) -> None:
+    """Labels were uniform over 1..24 h; four times as late, half of them have come by 50 h."""
+    watch, progress = slow.domains[0].watch, slow.domains[0].progress
+    watched, rows = progress.label_watch, watch.reference
+    assert watched is not None
+    assert watched.moved_us is not None
+    assert rows.ts_us is not None
+    assert rows.label_ts_us is not None
+    late_us = rows.ts_us + 4 * (rows.label_ts_us - rows.ts_us)
+    now_us = int(late_us.max())
+    told = delay_ratio_of(watch, progress, replace(rows, label_ts_us=late_us), now_us)
+    assert told == pytest.approx(4.0, rel=0.05)
+    progress.label_watch = LabelWatch(watched.clock, watched.ruler)
+    assert delay_ratio_of(watch, progress, rows, now_us) is None
+    progress.label_watch = watched
 
 
 def test_what_is_watched_survives_a_restart(slow: Replay) -> None:
