@@ -95,9 +95,9 @@ def main() -> None:
         seeds, worlds, rows = numbers(given.seeds), given.worlds.split(","), given.rows
         if given.small:
             seeds, worlds, rows = range(1), [SIMULATOR], "500"
-        for n in map(int, rows.split(",")):
-            for seed in seeds:
-                for name in worlds:
+        for seed in seeds:
+            for name in worlds:
+                for n in map(int, rows.split(",")):
                     world = world_of(name, seed, given.data)
                     new = list(run(world, seed, n, modes, labels=not given.without_labels))
                     found += new
@@ -118,9 +118,9 @@ def world_of(name: str, seed: int, data: Path | None) -> World:
     """The world that a seed meets: one of a few, so that training them is shared."""
     fresh, number = divmod(seed, FRESH)
     if name == SIMULATOR:
-        return opened(name, 100 * fresh + number % 8, data)
+        return opened(name, 100 * fresh + number // 6 % 4, data)
     chosen = SETS[number % len(SETS)] if name == "real" else name
-    return opened(chosen, 100 * fresh + number // len(SETS) % 2, data)
+    return opened(chosen, 101 * fresh + number // (2 * len(SETS)) % 2, data)
 
 
 @cache

@@ -24,8 +24,9 @@ class CalibrationChange:
     in reference sd of the label, slope of label on prediction, and their correlation (z after
     Fisher). `reversed_z` is how sure it is that the order has turned round: the lesser of the
     slopes' own z, positive in the reference and negative now. `relabelled` are the residuals of
-    both windows under a change of the label's rule that treats all rows of a class alike (None: a
-    regression). NaN where a line does not exist: scores that do not vary, or that separate labels.
+    both windows under a change of the label's rule that treats all rows of a class alike, `once`
+    (m,) what current scores meant in the reference, as probabilities (None: a regression). NaN
+    where a line does not exist: scores that do not vary, or that separate labels.
     """
 
     intercept: float
@@ -38,6 +39,7 @@ class CalibrationChange:
     residual_ref: FloatArray
     residual_cur: FloatArray
     relabelled: tuple[FloatArray, FloatArray] | None = None
+    once: FloatArray | None = None
 
     @property
     def residuals(self) -> tuple[tuple[FloatArray, FloatArray], ...]:
@@ -61,7 +63,7 @@ def calibration_change(
         spread = float(np.std(label_ref)) or 1.0
         before = _line(score_ref / spread, label_ref / spread)
         now = _line(score_cur / spread, label_cur / spread)
-        relabelled = None
+        relabelled, p = None, None
     else:
         before, now = _curve(score_ref, label_ref), _curve(score_cur, label_cur)
         p = _as_before(before, score_cur)
@@ -78,6 +80,7 @@ def calibration_change(
         residual_ref=before.residual,
         residual_cur=now.residual,
         relabelled=relabelled,
+        once=p,
     )
 
 

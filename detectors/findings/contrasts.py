@@ -34,7 +34,7 @@ from detectors.schema.check import (
     ZERO_FILL,
     SchemaCheck,
 )
-from detectors.transfer.loss import loss_of
+from detectors.transfer.loss import expected_loss, loss_of
 
 FEWEST_ROWS = 200
 FEWEST_MINORITY = 20
@@ -49,9 +49,10 @@ class Contrasts:
 
     AUCs are of the two-sample classifier. Changes of rates and intercepts are in log odds
     (regression: reference sd), `score_shift` in reference sd, losses in loss units, `_z` in
-    standard errors; `implied_gap_z` is of the implied label rate against the one labels show.
-    `beside` is inputs and labels alone: without the columns that a check found at fault, and with
-    a stand-in for the served score.
+    standard errors. `expected_loss_z` is the change that inputs alone let expect, in the standard
+    errors of `loss_z`, `unexpected_loss_z` what is left; `implied_gap_z` is of the implied label
+    rate against the one labels show. `beside` is inputs and labels alone: without the columns that
+    a check found at fault, and with a stand-in for the served score.
     """
 
     task: Task
@@ -71,6 +72,8 @@ class Contrasts:
     loss_ref: float = NAN
     loss_cur: float = NAN
     loss_z: float = NAN
+    expected_loss_z: float = NAN
+    unexpected_loss_z: float = NAN
     concept: float = NAN
     concept_z: float = NAN
     rate_change: float = NAN
@@ -308,17 +311,24 @@ def _with_labels(
     )
     if schema.task is not Task.BINARY:
         return found
+    assert change.once is not None
+    expected = expected_loss(now.score, change.once)
+    error = float(np.sqrt(loss_cur.var() / len(y_cur))) * widen
     p_ref, p_cur = float(y_ref.mean()), float(y_cur.mean())
     rate = implied_rate(before.score, y_ref, now.score, p_cur)
     weighted = covariate_weighted_rate(
         before.score, y_ref, importance_weights(two.reference), now.score
     )
-    error = np.sqrt(1 / (len(y_ref) * p_ref * (1 - p_ref)) + 1 / (len(y_cur) * p_cur * (1 - p_cur)))
+    rate_se = np.sqrt(
+        1 / (len(y_ref) * p_ref * (1 - p_ref)) + 1 / (len(y_cur) * p_cur * (1 - p_cur))
+    )
     return replace(
         found,
+        expected_loss_z=(float(expected.mean()) - terms.reference) / loss_se if loss_se else NAN,
+        unexpected_loss_z=(terms.current - float(expected.mean())) / error if error else NAN,
         within_class_auc=within_class_auc(two, y_ref, y_cur),
         rate_change=log_odds_of(p_cur) - log_odds_of(p_ref),
-        rate_change_se=float(error) * widen,
+        rate_change_se=float(rate_se) * widen,
         implied_change=rate.change,
         implied_z=rate.change_z / widen,
         implied_gap_z=rate.gap_z / widen,

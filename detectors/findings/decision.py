@@ -82,7 +82,10 @@ def _with_labels(c: Contrasts) -> list[Rule]:
             either(at_most(size(c.implied_gap_z), 2.5), at_most(size(rate - implied), 0.35 * rate)),
         ),
         # Few rows or blunt scores: the rate that labels show is e² times as likely as none.
-        above(implied_z * size(implied_z) - c.implied_gap_z**2, 4.0),
+        both(
+            at_most(size(c.implied_gap_z), 2.5),
+            above(implied_z * size(implied_z) - c.implied_gap_z**2, 4.0),
+        ),
     )
     worse = either(above(c.concept_z, 2.5), above(-c.slope_z, 3.0), above(-c.ranking_z, 3.0))
     order_lost = either(above(-c.slope_z, 4.0), above(-c.ranking_z, 4.0))
@@ -105,7 +108,7 @@ def _with_labels(c: Contrasts) -> list[Rule]:
         (Mode.LABEL_SEMANTICS, above(c.reversed_z, 4.0)),
         (
             Mode.LABEL_SEMANTICS,
-            both(calm, rate_moved, above(rate, 0.3), scores_did_not_follow, below(c.local_z, 6.0)),
+            both(calm, rate_moved, above(rate, 0.3), scores_did_not_follow, below(c.local_z, 5.0)),
         ),
         (Mode.CONCEPT_SHIFT, both(calm, at_least(c.local_z, 5.0), worse)),
     ]
@@ -127,7 +130,7 @@ def _with_labels(c: Contrasts) -> list[Rule]:
             both(
                 calm,
                 above(c.concept_z, 3.0),
-                either(below(rate, larger(0.15, 3 * c.rate_change_se)), at_least(c.local_z, 3.0)),
+                1.0 if rate_moved < HOLDS else at_least(c.local_z, 3.0),
             ),
         ),
         (
@@ -138,7 +141,7 @@ def _with_labels(c: Contrasts) -> list[Rule]:
                 at_least(c.concept, 0.3 * size(c.loss_change)),
             ),
         ),
-        (Mode.COVARIATE_SHIFT, both(moved, above(c.loss_z, 2.0))),
+        (Mode.COVARIATE_SHIFT, both(moved, _loss_up(c))),
         (Mode.MISCALIBRATION, both(calm, off_level)),
         (Mode.BENIGN, at_least(c.inputs_auc - 0.5, 0.05)),
         (Mode.NONE, HOLDS),
@@ -169,6 +172,15 @@ def _mismatch(c: Contrasts) -> float:
     if not c.has_labels or any(check.state is State.DRIFT for check in c.mismatched):
         return HOLDS
     return either(above(size(c.concept_z), 3.0), above(size(c.slope_z), 3.0), MAY_BE)
+
+
+def _loss_up(c: Contrasts) -> float:
+    """The loss has risen: by what the inputs let expect where labels do not contradict it.
+
+    An expectation is free of the noise of labels, which is most of a window's.
+    """
+    foreseen = size(c.unexpected_loss_z) < 2.5
+    return above(c.expected_loss_z if foreseen else c.loss_z, 2.0)
 
 
 def _scoring_layer(c: Contrasts) -> float:

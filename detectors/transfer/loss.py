@@ -33,3 +33,9 @@ def loss_of(task: Task, score: FloatArray, label: FloatArray) -> FloatArray:
         return np.asarray((score - label) ** 2, dtype=np.float64)
     p = np.clip(score, CLIP, 1.0 - CLIP)
     return np.asarray(-(label * np.log(p) + (1.0 - label) * np.log1p(-p)), dtype=np.float64)
+
+
+def expected_loss(score: FloatArray, p: FloatArray) -> FloatArray:
+    """Log loss (n,) of scores (n,) to be expected where the probability of label 1 is p (n,)."""
+    q = np.clip(score, CLIP, 1.0 - CLIP)
+    return np.asarray(-(p * np.log(q) + (1.0 - p) * np.log1p(-q)), dtype=np.float64)
