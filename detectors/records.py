@@ -400,7 +400,9 @@ class Settings:
 
     `label_delay_us` None takes the .95 quantile of label delay in the reference.
     `review_us` is the time from the first judged cohort to the planned review; None means
-    open-ended (anytime-valid interval instead of the planned-review test).
+    open-ended (anytime-valid interval instead of the planned-review test). `peers` lets domains
+    that move together be held against each other. `slow` is what slow-change tickets may cost;
+    None: they are off.
     """
 
     budget: Budget = Budget()
@@ -415,23 +417,31 @@ class Settings:
     named: tuple[NamedDetector, ...] = ()
     baseline: BaselinePlan = BaselinePlan()
     calibration: CalibratedTo = CalibratedTo.REFERENCE
+    peers: bool = True
+    slow: Budget | None = Budget(pages=3.0, ticket_factor=1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One followed number: statistic x column or signal x slice. `slice` "" is all rows."""
+    """One followed number: statistic x column or signal x slice. `slice` "" is all rows.
+
+    `view` is how it is looked at: "" as it is, "peers" less what its peers show, "slow" against a
+    level that hardly moves.
+    """
 
     signal: str
     statistic: str
     tier: Tier
     column: str = ""
     slice: str = ""
+    view: str = ""
 
     @property
     def id(self) -> str:
         what = f"{self.signal}.{self.statistic}"
         column = f":{self.column}" if self.column else ""
-        return f"{what}{column}@{self.slice}" if self.slice else f"{what}{column}"
+        slice_ = f"@{self.slice}" if self.slice else ""
+        return f"{what}{column}{slice_}~{self.view}" if self.view else f"{what}{column}{slice_}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,7 @@ NULL_STEP = 0.005
 UNSEEN_STEP = 0.01
 MOST_LOG_ODDS = 5.0
 """The one-step estimate of a shift of log odds means little beyond this."""
+VIEW_WORDS = {"": "", "peers": ", more than in its peers", "slow": " from where the reference left it"}
 ONE_VALUE = 0.98
 """A column of which one value holds this much is followed by the share of that value."""
 
@@ -237,7 +238,7 @@ def effect_words(spec: StreamSpec, effect: float, profile: Profile | None = None
     """
     stream = spec.stream
     where = f" in {stream.slice}" if stream.slice else ""
-    return f"{_phrase(stream, effect, profile)}{where}"
+    return f"{_phrase(stream, effect, profile)}{where}{VIEW_WORDS[stream.view]}"
 
 
 def _phrase(stream: Stream, effect: float, profile: Profile | None) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from detectors.evidence.bank import checked_ticks, start_bank
 from detectors.evidence.budget import OTHER_ROW, PAGE_ROW, pace_of
-from detectors.evidence.reference import learn_reference, ticks_from
+from detectors.evidence.reference import LEVEL_WALK, learn_reference, ticks_from
 from detectors.records import (
     DAY_US,
     HOUR_US,
@@ -27,6 +27,8 @@ from detectors.records import (
 
 POISSON_LEVEL = 0.95
 MOST_CORRELATION = 0.15
+WALKS = (0.05, 0.1, 0.2)
+"""How fast the level of a difference may move, in daily sd of the stream itself."""
 FEWEST_FITTED = 12
 FEWEST_FOLLOWED = 6
 
@@ -52,6 +54,43 @@ class TickChoice:
     guaranteed: bool
     why_not: str
     tried: tuple[Trial, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WalkChoice:
+    """The walk of a level to use; None where none keeps the budget, and why."""
+
+    level_walk: float | None
+    why_not: str = ""
+
+
+def choose_walk(
+    starts_us: IntArray,
+    y: FloatArray,
+    v: FloatArray,
+    specs: Sequence[StreamSpec],
+    budget: Budget,
+    *,
+    tick_us: int,
+    walk_sd: FloatArray,
+    holidays: str | None = None,
+) -> WalkChoice:
+    """Try walks from slow to fast on reference ticks (T,), (T, K); take the first that passes."""
+    for walk in WALKS:
+        trial = try_tick(
+            tick_us,
+            starts_us,
+            y,
+            v,
+            specs,
+            budget,
+            holidays=holidays,
+            level_walk=walk,
+            walk_sd=walk_sd,
+        )
+        if trial.passed:
+            return WalkChoice(walk)
+    return WalkChoice(None, trial.why_not)
 
 
 def choose_tick(
@@ -103,6 +142,8 @@ def try_tick(
     *,
     holidays: str | None = None,
     scale_floor: float = 0.9,
+    level_walk: float = LEVEL_WALK,
+    walk_sd: FloatArray | None = None,
 ) -> Trial:
     """Fit on the first two thirds of the ticks and follow the last with full weights."""
     from detectors.evidence.filter import follow
@@ -122,6 +163,8 @@ def try_tick(
         pace=pace,
         delta_min=bank.plan.delta_min,
         scale_floor=scale_floor,
+        level_walk=level_walk,
+        walk_sd=walk_sd,
     )
     last = ticks_from(
         design,

@@ -18,7 +18,7 @@ from detectors.evidence.calendars import HOLIDAY_VARIANCE, around_holidays
 from detectors.evidence.design import Design
 from detectors.evidence.fleet import FleetPrior
 from detectors.evidence.grids import PHI_GRID
-from detectors.evidence.reference import learn_reference, ticks_from
+from detectors.evidence.reference import LEVEL_WALK, learn_reference, ticks_from
 from detectors.evidence.state import ACTIVE, DELTA_MIN, GATE, PHI, FilterState
 from detectors.evidence.young import (
     FIRST_BET_US,
@@ -90,6 +90,9 @@ class Bank:
     standing_doubt: str
     prior: FleetPrior | None
     plan: Plan
+    level_walk: float = LEVEL_WALK
+    walk_sd: FloatArray | None = None
+    yearly: bool = False
     ticks: int = 0
     live: bool = False
     first_us: int | None = None
@@ -104,7 +107,7 @@ class Bank:
 
     @property
     def design(self) -> Design:
-        return Design(0 if self.row_ticks else self.tick_us)
+        return Design(0 if self.row_ticks else self.tick_us, self.yearly)
 
     @property
     def age_us(self) -> int:
@@ -218,12 +221,17 @@ def start_bank(
     scale_floor: float = 0.9,
     why_not: str = "",
     prior: FleetPrior | None = None,
+    level_walk: float = LEVEL_WALK,
+    walk_sd: FloatArray | None = None,
+    yearly: bool = False,
 ) -> Bank:
     """A bank that has seen nothing.
 
     `row_ticks` (or `tick_us` 0) says that ticks are row counts. `scale_floor` bounds s from
     below; .3 suits sampling variances that are guesses. `why_not` is a standing reason against
     the promise, such as a failed back-test. A `prior` of another tick length is refused.
+    `level_walk` is how many daily sd a level may move in a day: of the stream itself, or
+    `walk_sd` (K,). `yearly` adds two harmonics of the year.
     Raises ValueError for a negative tick, a bad weight, or an unknown holiday calendar.
     """
     if tick_us < 0:
@@ -244,6 +252,9 @@ def start_bank(
         standing_doubt=why_not,
         prior=prior,
         plan=Plan.of(specs, budget),
+        level_walk=level_walk,
+        walk_sd=walk_sd,
+        yearly=yearly,
         alarmed=np.zeros(len(specs), np.bool_),
     )
 
@@ -360,6 +371,8 @@ def _refit(bank: Bank) -> Bank:
         scale_ceiling=1.0 if young else math.inf,
         names=[spec.stream.id for spec in bank.specs],
         prior=bank.prior,
+        level_walk=bank.level_walk,
+        walk_sd=bank.walk_sd,
     )
     state, weights, alarmed = learnt.state, learnt.phi_weights, bank.alarmed
     if before is not None:

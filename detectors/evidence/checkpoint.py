@@ -12,6 +12,7 @@ from detectors.evidence.bank import ENGINE_VERSION, Bank, History
 from detectors.evidence.budget import Plan
 from detectors.evidence.codec import Packed, pack, unpack
 from detectors.evidence.fleet import FleetPrior
+from detectors.evidence.reference import LEVEL_WALK
 from detectors.evidence.state import FilterState
 from detectors.records import Budget, StreamSpec
 
@@ -45,6 +46,9 @@ class SavedBank(msgspec.Struct, frozen=True):
     phi_weights: Packed
     alarmed: Packed
     history: tuple[Packed, Packed, Packed] | None
+    level_walk: float = LEVEL_WALK
+    walk_sd: Packed | None = None
+    yearly: bool = False
 
 
 def encode(bank: Bank) -> bytes:
@@ -84,6 +88,9 @@ def encode(bank: Bank) -> bytes:
         phi_weights=pack(bank.phi_weights),
         alarmed=pack(bank.alarmed),
         history=history,
+        level_walk=bank.level_walk,
+        walk_sd=None if bank.walk_sd is None else pack(bank.walk_sd),
+        yearly=bank.yearly,
     )
     return msgspec.msgpack.encode(saved)
 
@@ -126,6 +133,9 @@ def decode(blob: bytes) -> Bank:
             {name: (unpack(mean), unpack(var)) for name, (mean, var) in prior.season.items()},
         ),
         plan=Plan.of(saved.specs, saved.budget),
+        level_walk=saved.level_walk,
+        walk_sd=None if saved.walk_sd is None else unpack(saved.walk_sd),
+        yearly=saved.yearly,
         ticks=saved.ticks,
         live=saved.live,
         first_us=saved.first_us,

@@ -1,7 +1,8 @@
 """Which regressors explain a stream's season, and how far each may reach before data speak.
 
 Hours and weekdays are UTC. The number of harmonics of the day is what the tick can resolve,
-at most 11: (n - 1) // 2 for n ticks a day.
+at most 11: (n - 1) // 2 for n ticks a day. Two harmonics of the year are for references that have
+seen a year: before, they cannot be told from a level that moves.
 """
 
 from __future__ import annotations
@@ -16,13 +17,20 @@ MAX_HARMONICS = 11
 LEVEL_SD = 100.0
 DAY_SD = 0.3
 WEEK_SD = 0.3
+YEAR_US = 365.2425 * DAY_US
+YEARLY_SPREADS = (1.0, 0.5)
+"""Prior sd of the first and second harmonic of the year, in spreads of the stream."""
 
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """Regressors of one tick length. `tick_us` 0 means ticks are row counts: a level only."""
+    """Regressors of one tick length, with the year's or without.
+
+    `tick_us` 0 means ticks are row counts: a level only.
+    """
 
     tick_us: int
+    yearly: bool = False
 
     @property
     def timed(self) -> bool:
@@ -48,9 +56,18 @@ class Design:
         return self.tick_us == DAY_US
 
     @property
+    def years(self) -> int:
+        """How many harmonics of the year there are."""
+        return len(YEARLY_SPREADS) if self.yearly and self.timed else 0
+
+    @property
     def width(self) -> int:
-        """p, the number of regressors, the level included: 24 hourly, 4 at 6 h, 7 daily."""
-        return 1 + 2 * self.harmonics + self.half_day + self.weekend + 6 * self.weekdays
+        """p, the number of regressors, the level included: 24 hourly, 4 at 6 h, 7 daily.
+
+        The year adds 4.
+        """
+        week = self.weekend + 6 * self.weekdays
+        return 1 + 2 * self.harmonics + self.half_day + week + 2 * self.years
 
     @property
     def ticks_per_day(self) -> float:
@@ -73,6 +90,9 @@ class Design:
             if self.weekdays:
                 sunday = (weekday == 6).astype(np.float64)
                 columns += [(weekday == j).astype(np.float64) - sunday for j in range(6)]
+            turn = 2.0 * np.pi * (starts_us / YEAR_US % 1.0)
+            for k in range(1, self.years + 1):
+                columns += [np.cos(k * turn), np.sin(k * turn)]
         return np.ascontiguousarray(np.stack(columns, axis=1))
 
     def prior_sd(self, spread: FloatArray) -> FloatArray:
@@ -87,4 +107,5 @@ class Design:
         shape += [DAY_SD] * self.half_day + [WEEK_SD] * (self.weekend + 6 * self.weekdays)
         unit = np.minimum(1.0, 2.0 * spread / DAY_SD)
         sd = np.multiply.outer(unit, np.array(shape))
-        return np.asarray(sd, dtype=np.float64)
+        yearly = np.repeat(YEARLY_SPREADS[: self.years], 2)
+        return np.concatenate([sd, np.multiply.outer(spread, yearly)], axis=1)

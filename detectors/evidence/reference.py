@@ -89,10 +89,13 @@ def learn_reference(
     scale_ceiling: float = math.inf,
     names: Sequence[str] = (),
     prior: FleetPrior | None = None,
+    level_walk: float = LEVEL_WALK,
+    walk_sd: FloatArray | None = None,
 ) -> Learnt:
     """Fit K streams on T ticks, pool what they say of memory, and run the filter through them.
 
-    A stream with fewer than max(12, p) ticks of data is filtered and never bets.
+    A stream with fewer than max(12, p) ticks of data is filtered and never bets. Levels walk by
+    `level_walk` daily sd a day: of the stream itself, or `walk_sd` (K,) where that is given.
     """
     from detectors.evidence.filter import learn
     from detectors.evidence.fit import fit_stream
@@ -135,7 +138,8 @@ def learn_reference(
         model[:, PHI] = phi
         model[:, NOISE] = ratio * noise * (1.0 - phi**2) * scale2
         model[:, SCALE2] = scale2
-        model[:, WALK] = (LEVEL_WALK * _daily_spread(design, ticks, y)) ** 2 / design.ticks_per_day
+        daily = daily_spread(design, ticks.start_us, y) if walk_sd is None else walk_sd
+        model[:, WALK] = (level_walk * daily) ** 2 / design.ticks_per_day
         model[:, GATE] = delta_min * steady_response(phi, ratio)
         model[:, RESET] = 4.0 * np.maximum(ratio, 0.5) * noise * scale2
         model[:, DELTA_MIN] = delta_min
@@ -166,12 +170,15 @@ def _with_gaps(ticks: Ticks, place: IntArray) -> tuple[FloatArray, FloatArray, F
     return columns, y, v
 
 
-def _daily_spread(design: Design, ticks: Ticks, y: FloatArray) -> FloatArray:
-    """Robust sd (K,) of daily means; of single ticks where fewer than four days have data."""
+def daily_spread(design: Design, starts_us: IntArray, y: FloatArray) -> FloatArray:
+    """Robust sd (K,) of daily means of y (T, K), NaN where there is no data.
+
+    Of single ticks where fewer than four days have data.
+    """
     by_tick = _mad_sd(y)
     if not design.timed or not len(y):
         return by_tick
-    days, place = np.unique(ticks.start_us // DAY_US, return_inverse=True)
+    days, place = np.unique(starts_us // DAY_US, return_inverse=True)
     total = np.zeros((len(days), y.shape[1]))
     count = np.zeros_like(total)
     np.add.at(total, place, np.nan_to_num(y))
