@@ -56,7 +56,11 @@ NULL_STEP = 0.005
 UNSEEN_STEP = 0.01
 MOST_LOG_ODDS = 5.0
 """The one-step estimate of a shift of log odds means little beyond this."""
-VIEW_WORDS = {"": "", "peers": ", more than in its peers", "slow": " from where the reference left it"}
+VIEW_WORDS = {
+    "": "",
+    "peers": ", more than in its peers",
+    "slow": " from where the reference left it",
+}
 ONE_VALUE = 0.98
 """A column of which one value holds this much is followed by the share of that value."""
 

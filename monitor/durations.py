@@ -16,6 +16,7 @@ _UNITS_US = {
 }
 _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(s|min|h|d|w)\s*$")
 _BUDGET = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(?:pages?|alarms?)\s*(?:/|per)\s*(.+)$")
+_TICKETS = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*tickets?\s*(?:/|per)\s*(.+)$")
 _ROWS = re.compile(r"^\s*(\d{1,9})\s*rows?\s*$")
 MOST_PAGES = 1e6
 LONGEST_US = 36_525 * DAY_US
@@ -52,6 +53,22 @@ def parse_budget(text: str) -> Budget:
         raise UsageError(msg)
     period_us = parse_duration(match[2], what="budget period")
     return Budget(pages=float(match[1]), period_hours=period_us / HOUR_US)
+
+
+def parse_slow_change(text: str) -> Budget | None:
+    """'3 tickets / 30 d' as the budget of slow-change tickets; 'off' as None.
+
+    Raises:
+        UsageError: if it is neither, or N is not above zero or more than a million.
+    """
+    if text.strip() == "off":
+        return None
+    match = _TICKETS.match(text)
+    if match is None or not 0 < float(match[1]) <= MOST_PAGES:
+        msg = f"slow change: '{text}' is no rate; write it as in '3 tickets / 30 d', or off"
+        raise UsageError(msg)
+    period_us = parse_duration(match[2], what="slow-change period")
+    return Budget(float(match[1]), period_hours=period_us / HOUR_US, ticket_factor=1.0)
 
 
 def parse_tick(text: str) -> tuple[int | None, int | None]:

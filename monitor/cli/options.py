@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from detectors.records import BaselinePlan, CalibratedTo, Design, NamedDetector, Settings, Task
-from monitor.durations import parse_budget, parse_duration, parse_tick
+from monitor.durations import parse_budget, parse_duration, parse_slow_change, parse_tick
 from monitor.errors import UsageError
 from monitor.files.roles import Roles, parse_outputs, parse_slices
 
@@ -110,6 +110,8 @@ def settings_options(command: F) -> F:
             calibration=CalibratedTo(given.pop("calibration")),
             named=_detectors(given.pop("detectors")),
             baseline=_plan(given.pop("baseline"), given.pop("arms"), given.pop("propensity")),
+            peers=given.pop("peers"),
+            slow=parse_slow_change(given.pop("slow_change")),
         )
         return command(settings=settings, **given)
 
@@ -145,6 +147,19 @@ def settings_options(command: F) -> F:
         default=CalibratedTo.REFERENCE.value,
         show_default=True,
         help="Hold scores to what they meant in the reference, or to outcomes as probabilities.",
+    )(wrapped)
+    wrapped = click.option(
+        "--slow-change",
+        default="3 tickets / 30 d",
+        show_default=True,
+        metavar="RATE",
+        help="Tickets allowed for slow change, by the day; off.",
+    )(wrapped)
+    wrapped = click.option(
+        "--peers/--no-peers",
+        default=True,
+        show_default=True,
+        help="Hold domains that move together against each other.",
     )(wrapped)
     wrapped = click.option(
         "--holidays", metavar="CC", help="Country whose public holidays count as noisy days: US."

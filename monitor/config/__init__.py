@@ -27,7 +27,7 @@ from monitor.config.oncall import (
 )
 from monitor.config.retraining import RetrainingConfig, check_retraining
 from monitor.config.sections import NAME, DurationUs, NonNegativeUs, Section
-from monitor.durations import parse_budget, parse_duration, parse_tick
+from monitor.durations import parse_budget, parse_duration, parse_slow_change, parse_tick
 from monitor.errors import InputError, KedgeError, did_you_mean
 from monitor.files.roles import parse_outputs
 
@@ -97,6 +97,8 @@ class ModelConfig(Section):
     alpha: float = Field(0.04, gt=0, lt=0.5)
     holidays: str | None = None
     calibration: CalibratedTo = CalibratedTo.REFERENCE
+    peers: bool = True
+    slow_change: str = "3 tickets / 30 d"
     slices: tuple[tuple[str, ...], ...] = ()
     probabilities: dict[str, str] = Field(default_factory=dict)
     quantiles: dict[str, str] = Field(default_factory=dict)
@@ -152,6 +154,12 @@ class ModelConfig(Section):
         parse_budget(text)
         return text
 
+    @field_validator("slow_change")
+    @classmethod
+    def _slow_change_reads(cls, text: str) -> str:
+        parse_slow_change(text)
+        return text
+
     @field_validator("tick")
     @classmethod
     def _tick_reads(cls, text: str) -> str:
@@ -181,6 +189,8 @@ class ModelConfig(Section):
                 for named in self.detectors
             ),
             baseline=self.baseline.plan(),
+            peers=self.peers,
+            slow=parse_slow_change(self.slow_change),
         )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from alerts.mappings import MappingVersion
 from alerts.records import Incident, RequestStatus, RetrainingRequest
 from alerts.settings import AlertSettings
+from detectors.evidence.peers import FEWEST_DOMAINS
 from detectors.records import (
     DAY_US,
     HOUR_US,
@@ -47,10 +48,14 @@ from monitor.reports.forms import finding_json, finite, iso, verdict_json
 from monitor.reports.transfer import gate_json, transfer_details
 from monitor.rows.held import FileRows
 from monitor.watching.aftermath import Rebase
+from monitor.watching.day_words import by_day_json
+from monitor.watching.fleet import Fleet, fleet_of
+from monitor.watching.in_step import in_step
 from monitor.watching.judgement import CERTAIN, Ledger, judge, spends_budget, standing_verdict
-from monitor.watching.lending import Lender, Lending
+from monitor.watching.lender import Lender
+from monitor.watching.lending import Lending
 from monitor.watching.named import run_lengths
-from monitor.watching.pipeline import Lend, evaluate, open_progress
+from monitor.watching.pipeline import Evaluation, Lend, evaluate, open_progress
 from monitor.watching.progress import Progress
 from monitor.watching.watch import Watch, onboarding_level, open_watch
 
@@ -170,7 +175,7 @@ def replay(
         references = dict.fromkeys(parts, references["default"])
     lending = Lending(model, schema, settings, lambda name: references[str(name)])
     known = [] if past.domain is None else _lenders(references)
-    domains = []
+    runs: list[DomainRun] = []
     for name, rows in parts.items():
         own = references.get(name)
         if own is not None and own.rows < FEWEST_REFERENCE_ROWS:
@@ -184,22 +189,44 @@ def replay(
             rows = _after(own, rows, name, notes)
             if not rows.rows:
                 continue
-        domains.append(
-            replay_domain(
-                Deployment(model, name),
-                schema,
-                settings,
-                reference=own,
-                pooled=past,
-                rows=rows,
-                on_tick=on_tick,
-                lend=lending.to(name, _earliest_us(rows), known),
+        runs.append(
+            open_run(
+                Deployment(model, name), schema, settings, reference=own, pooled=past, rows=rows
             )
         )
-    if not domains:
+    if not runs:
         msg = f"{log.path}: no rows left to replay; {'; '.join(notes)}"
         raise InputError(msg)
-    return Replay(model, settings, tuple(domains), tuple(notes), placed)
+    fleet = _fleet(model, schema, settings, known, references, runs)
+    for run in runs:
+        run.start(lending.to(run.domain, run.since_us, known), fleet)
+    replay_together(runs, fleet, on_tick)
+    domains = tuple(run.result() for run in runs)
+    return Replay(model, settings, domains, tuple(notes), placed)
+
+
+def _fleet(
+    model: str,
+    schema: Schema,
+    settings: Settings,
+    known: Sequence[Lender],
+    references: Mapping[str, Window],
+    runs: Sequence[DomainRun],
+) -> Fleet | None:
+    """The domains that may be held against each other; None where there are too few."""
+    by_name = {run.domain: run for run in runs}
+    if settings.tick_rows is not None or len(known) < FEWEST_DOMAINS:
+        return None
+    return Fleet(
+        model=model,
+        schema=schema,
+        settings=settings,
+        known=fleet_of(known),
+        load=lambda name: references[str(name)],
+        rows=lambda name: by_name[name].rows if name in by_name else None,
+        first_live_us=lambda name: by_name[name].since_us if name in by_name else None,
+        progress=lambda name: by_name[name].progress if name in by_name else None,
+    )
 
 
 def _lenders(references: Mapping[str, Window]) -> list[Lender]:
@@ -209,10 +236,6 @@ def _lenders(references: Mapping[str, Window]) -> list[Lender]:
         for name, rows in references.items()
         if rows.ts_us is not None and rows.rows >= FEWEST_REFERENCE_ROWS
     ]
-
-
-def _earliest_us(rows: Window) -> int:
-    return 0 if rows.ts_us is None else int(rows.ts_us.min())
 
 
 def _timed(table: Table, notes: list[str]) -> Window:
@@ -265,11 +288,37 @@ def replay_domain(
     served: Mapping[int, str] | None = None,
     lend: Lend | None = None,
 ) -> DomainReplay:
-    """One domain from its first row to the end of its log.
+    """One domain by itself, from its first row to the end of its log.
 
     `served` are the deeds of the past: at an event time, the version that completed whatever
     retraining was asked for by then. `lend`: what older domains know of one that starts young.
     """
+    run = open_run(deployment, schema, settings, reference=reference, pooled=pooled, rows=rows)
+    run.served = dict(served or {})
+    run.start(lend)
+    replay_together([run], None, on_tick)
+    return run.result()
+
+
+def replay_together(runs: Sequence[DomainRun], fleet: Fleet | None, on_tick: OnTick | None) -> None:
+    """Take domains to the end of their logs, all of them at the same instant."""
+    for run, evaluation in in_step(runs, flush=True, fleet=fleet):
+        run.take(evaluation)
+        if on_tick is not None:
+            since_us = run.since_us
+            on_tick(run.domain, evaluation.instant_us - since_us, run.until_us - since_us)
+
+
+def open_run(
+    deployment: Deployment,
+    schema: Schema,
+    settings: Settings,
+    *,
+    reference: Window | None,
+    pooled: Window,
+    rows: Window,
+) -> DomainRun:
+    """A domain with its rows in order, not yet started."""
     if settings.tick_rows is not None:
         reference, rows = _rows_as_time(reference, rows, settings.tick_rows)
         settings = replace(settings, tick_us=HOUR_US, label_delay_us=0)
@@ -286,45 +335,67 @@ def replay_domain(
         reference=pooled if reference is None else reference,
         own_reference=reference is not None,
     )
-    progress = open_progress(watch, reference, lend)
-    progress.scorer = open_scorer(watch, reference)
-    source, ledger = FileRows(rows), Ledger()
-    findings: list[Finding] = []
-    ticks = 0
-    rebase: Rebase | None = None
-    while True:
-        for evaluation in evaluate(watch, progress, source, watermark_us=until_us, flush=True):
-            _complete(ledger, served or {}, evaluation.instant_us)
-            step = judge(watch, progress, evaluation, source, ledger, alerts=AlertSettings())
-            findings += step.findings
-            ticks += sum(name == "feature" for name, _ in evaluation.summaries)
-            if on_tick is not None:
-                on_tick(deployment.domain, evaluation.instant_us - since_us, until_us - since_us)
-            rebase = step.rebase
-            if rebase is not None:
-                now_us = evaluation.instant_us
-                ledger.requests[rebase.request.id] = replace(
-                    rebase.request, rebased_at=to_datetime(now_us)
-                )
-                break
-        if rebase is None:
-            break
-        watch, progress = _rebased(watch, source, rebase, now_us)
-        rebase = None
-    return DomainReplay(
-        deployment=deployment,
-        watch=watch,
-        progress=progress,
-        rows=source,
-        findings=tuple(findings),
-        incidents=tuple(ledger.incidents.values()),
-        requests=tuple(ledger.requests.values()),
-        verdict=standing_verdict(watch, progress, ended=True),
-        ticks=ticks,
-        since_us=since_us,
-        until_us=until_us,
-        mappings=tuple(ledger.mappings.values()),
-    )
+    return DomainRun(watch, reference, FileRows(rows), since_us, until_us)
+
+
+@dataclass(slots=True, eq=False)
+class DomainRun:
+    """One domain on its way through its log; a `Party` of those that move in step."""
+
+    watch: Watch
+    reference: Window | None
+    rows: FileRows
+    since_us: int
+    until_us: int
+    served: dict[int, str] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
+    findings: list[Finding] = field(default_factory=list)
+    ticks: int = 0
+    _progress: Progress | None = None
+
+    @property
+    def domain(self) -> str:
+        return self.watch.deployment.domain
+
+    @property
+    def progress(self) -> Progress:
+        assert self._progress is not None, "start the run first"
+        return self._progress
+
+    def start(self, lend: Lend | None = None, fleet: Fleet | None = None) -> None:
+        """Run the clocks through the reference."""
+        self._progress = open_progress(self.watch, self.reference, lend, fleet)
+        self._progress.scorer = open_scorer(self.watch, self.reference)
+
+    def take(self, evaluation: Evaluation) -> None:
+        """Judge what an instant brought; a new reference takes over where one is due."""
+        now_us = evaluation.instant_us
+        _complete(self.ledger, self.served, now_us)
+        alerts = AlertSettings()
+        step = judge(self.watch, self.progress, evaluation, self.rows, self.ledger, alerts=alerts)
+        self.findings += step.findings
+        self.ticks += sum(name == "feature" for name, _ in evaluation.summaries)
+        if step.rebase is not None:
+            request = replace(step.rebase.request, rebased_at=to_datetime(now_us))
+            self.ledger.requests[request.id] = request
+            self.watch, self._progress = _rebased(self.watch, self.rows, step.rebase, now_us)
+
+    def result(self) -> DomainReplay:
+        """How it fared, when all is told."""
+        return DomainReplay(
+            deployment=self.watch.deployment,
+            watch=self.watch,
+            progress=self.progress,
+            rows=self.rows,
+            findings=tuple(self.findings),
+            incidents=tuple(self.ledger.incidents.values()),
+            requests=tuple(self.ledger.requests.values()),
+            verdict=standing_verdict(self.watch, self.progress, ended=True),
+            ticks=self.ticks,
+            since_us=self.since_us,
+            until_us=self.until_us,
+            mappings=tuple(self.ledger.mappings.values()),
+        )
 
 
 def _complete(ledger: Ledger, served: Mapping[int, str], now_us: int) -> None:
@@ -526,4 +597,5 @@ def budget_json(domain: DomainReplay, settings: Settings) -> dict[str, Any]:
         "tick": tick_words(domain.progress.feature.tick_us, settings),
         "label_tick": tick_words(domain.progress.label.tick_us, settings),
         "detectors": run_lengths(domain.progress.named),
+        "by_day": by_day_json(domain.progress, settings),
     }

@@ -12,6 +12,7 @@ from detectors.transfer.ladder import recovery_ladder
 from detectors.transfer.standing import facts_words
 from monitor.durations import budget_words
 from monitor.replaying.replay import DomainReplay, Replay, budget_json, headline_of, replay_gate
+from monitor.watching.day_words import day_sentences
 
 STYLE = {
     TransferState.HELPS: "green",
@@ -96,6 +97,9 @@ def _domain(domain: DomainReplay, console: Console) -> None:
     for _, part in verdict.slices:
         if part.state in {TransferState.HURTS, TransferState.HELPS}:
             console.print(Text(f"  {part.words}", style=STYLE[part.state]))
+    by_day = budget_json(domain, domain.watch.settings)["by_day"]
+    for words in day_sentences(by_day):
+        console.print(Text(f"  {words}", style="dim"))
     if not domain.incidents:
         console.print(Text("  no incidents", style="dim"))
     for incident in sorted(domain.incidents, key=lambda i: i.opened_at):

@@ -20,6 +20,7 @@ from monitor.reports.numbers import (
     p_value,
     share,
 )
+from monitor.watching.day_words import day_sentences
 
 Report = Mapping[str, Any]
 
@@ -367,7 +368,8 @@ def budget_words(report: Report) -> str:
     )
     spent = f"{pages} / {budget.get('period', '–')}, {budget.get('spent', 0)} spent; {promise}"
     feedback = [clean(budget["feedback"], 200)] if budget.get("feedback") else []
-    return "; ".join([spent, *feedback, *_detector_words(budget.get("detectors") or [])])
+    by_day = [clean(words, 300) for words in day_sentences(budget.get("by_day") or {})]
+    return "; ".join([spent, *feedback, *by_day, *_detector_words(budget.get("detectors") or [])])
 
 
 def _detector_words(detectors: Sequence[Mapping[str, Any]]) -> list[str]:

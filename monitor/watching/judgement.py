@@ -179,6 +179,7 @@ def judge(
     for decision in _resolve(watch, progress, ledger, verdict, now_us, alerts):
         decisions.append(decision)
         ledger.apply(decision)
+    progress.note_ill(own_illness(progress, ledger.open), now_us)
     progress.pages += sum(f.tier is Tier.PAGE and f.kind == "drift" for f in findings)
     progress.tickets += sum(f.tier is Tier.TICKET and f.kind == "drift" for f in findings)
     changed = {i.id: i for decision in decisions for i in decision.incidents}
@@ -536,6 +537,11 @@ def _inside_margin(
     if progress.label_watch is not None:
         specs = progress.label_watch.specs
         beside.append((progress.label_watch.clock, index_of(specs), specs))
+    beside += [
+        (clock, index_of(clock.bank.specs), clock.bank.specs)
+        for days in progress.days
+        for clock in days.clocks
+    ]
     answers: list[bool] = []
     for stream in incident.streams:
         if stream.startswith("transfer.suspect"):
@@ -568,6 +574,24 @@ def _inside_margin(
                     margin = specs[places[stream]].delta_min
                     answers.append(abs(effect) <= max(margin, 1.64 * error))
     return all(answers) if answers else None
+
+
+def own_illness(progress: Progress, incidents: Sequence[Incident]) -> Iterable[str]:
+    """The streams in which open incidents say that a domain is ill by itself.
+
+    A stream that moves is no proof of that where its difference from its peers is followed too: the
+    whole fleet may have moved, and then it is still the best control there is.
+    """
+    named = {stream for incident in incidents for stream in incident.streams}
+    for spec_id in _comparable_ids(progress):
+        compared = any(spec_id in days.peers.controls for days in progress.days)
+        if (f"{spec_id}~peers" if compared else spec_id) in named:
+            yield spec_id
+
+
+def _comparable_ids(progress: Progress) -> Iterable[str]:
+    for days in progress.days:
+        yield from (*days.peers.controls, *days.peers.why_not)
 
 
 def spends_budget(incident: Incident) -> bool:

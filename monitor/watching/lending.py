@@ -15,21 +15,13 @@ from detectors.evidence.bank import Bank
 from detectors.evidence.fleet import FEWEST_DOMAINS, FleetPrior, fleet_prior
 from detectors.evidence.young import PROMISED_US
 from detectors.records import Deployment, Schema, Settings, Window
-from monitor.watching.pipeline import ClockName, Lend, primed_on
+from monitor.watching.lender import Lender
+from monitor.watching.pipeline import Lend, primed_on
+from monitor.watching.reference_ticks import ClockName
 from monitor.watching.watch import open_watch
 
 # A dozen domains know what a hundred know of memory, and each costs a fit.
 MOST_LENDERS = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Lender:
-    """A domain's own reference with times, by what finds its rows again."""
-
-    key: int | str
-    domain: str
-    since_us: int
-    until_us: int
 
 
 def lenders_for(domain: str, before_us: int, known: Iterable[Lender]) -> tuple[Lender, ...]:

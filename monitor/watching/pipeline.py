@@ -11,12 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from detectors.evidence.backtest import choose_tick
-from detectors.evidence.bank import Alarm, Bank, advance, prime, start_bank
+from detectors.evidence.bank import Bank, advance, prime, start_bank
 from detectors.evidence.fleet import FleetPrior
 from detectors.evidence.young import PROMISED_US
 from detectors.records import (
@@ -25,15 +23,14 @@ from detectors.records import (
     Finding,
     FloatArray,
     IntArray,
-    StreamSpec,
-    Tier,
     Window,
-    to_datetime,
 )
 from detectors.schema.ticks import learn_runs, tick_checks
-from detectors.streams import effect_words, statistics
-from detectors.summary import TickSummary, merge_summaries, summarise, summarise_labels
+from detectors.streams import statistics
+from detectors.summary import TickSummary, merge_summaries
 from monitor.rows.base import RowSource
+from monitor.watching.alarms import finding_of
+from monitor.watching.day_watch import DayWatch, close_day, open_day_watch, step_day_watch
 from monitor.watching.forecast_watch import (
     gathering,
     open_forecast_watch,
@@ -42,17 +39,24 @@ from monitor.watching.forecast_watch import (
 from monitor.watching.label_watch import open_label_watch, step_label_watch, watching, without_pages
 from monitor.watching.named import open_named, step_named
 from monitor.watching.progress import Progress, TickClock, reference_level
-from monitor.watching.watch import Watch, ticks_of
+from monitor.watching.reference_ticks import (
+    SUMMARISE,
+    ClockName,
+    reference_summaries,
+    reference_vectors,
+    specs_of,
+)
+from monitor.watching.watch import Watch
+
+if TYPE_CHECKING:
+    from monitor.watching.fleet import Fleet
 
 CANDIDATE_TICKS_US = (HOUR_US, 6 * HOUR_US, DAY_US)
+CLOCKS: tuple[ClockName, ...] = ("feature", "label")
 FEWEST_REFERENCE_TICKS = 24
 YOUNG_TICK_US = 6 * HOUR_US
-LOSSES = frozenset({"loss", "transfer"})
-ClockName = Literal["feature", "label"]
 Lend = Callable[[ClockName, int], FleetPrior | None]
 """What older domains lend a young clock of a tick length; see `lending.py`."""
-Summariser = Callable[..., TickSummary]
-SUMMARISE: dict[ClockName, Summariser] = {"feature": summarise, "label": summarise_labels}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,63 +70,81 @@ class Evaluation:
     ended: bool = False
 
 
-def open_progress(watch: Watch, reference: Window | None, lend: Lend | None = None) -> Progress:
+def open_progress(
+    watch: Watch,
+    reference: Window | None,
+    lend: Lend | None = None,
+    fleet: Fleet | None = None,
+) -> Progress:
     """Run both clocks through the reference. `reference` None or without times starts young.
 
-    `lend` is asked for a clock whose reference spans less than 14 days.
+    `lend` is asked for a clock whose reference spans less than 14 days; `fleet` are the domains
+    that this one may be held against.
     """
-    features = _summaries(watch, "feature", reference, watch.base_tick_us)
-    labels = _summaries(watch, "label", reference, watch.base_tick_us)
-    feature, named = _open_clock(watch, "feature", features, lend)
-    label, named_on_labels = _open_clock(watch, "label", labels, lend)
+    clocks: dict[ClockName, TickClock] = {}
+    named: dict[str, Any] = {}
+    days: list[DayWatch] = []
+    runs: dict[str, Any] = {}
+    for name in CLOCKS:
+        base = reference_summaries(watch.profile, name, reference, watch.base_tick_us)
+        by_day = open_day_watch(watch, name, base, fleet)
+        clocks[name], followed = _open_clock(watch, name, base, lend, by_day)
+        named |= followed
+        days += [] if by_day is None else [by_day]
+        if name == "feature":
+            runs = dict(learn_runs(watch.profile, base))
     return Progress(
-        feature=feature,
-        label=label,
-        schema_memory=learn_runs(watch.profile, features),
-        named=named | named_on_labels,
-        label_watch=open_label_watch(watch, reference, label.tick_us),
+        feature=clocks["feature"],
+        label=clocks["label"],
+        schema_memory=runs,
+        named=named,
+        label_watch=open_label_watch(watch, reference, clocks["label"].tick_us),
         forecast_watch=open_forecast_watch(watch),
+        days=tuple(days),
     )
 
 
 def primed_on(watch: Watch, name: ClockName, reference: Window, tick_us: int) -> Bank:
     """One clock's bank that has seen a reference at a tick length, and nothing else."""
-    specs = _specs(watch, name)
-    starts, y, v = _vectors(watch, specs, _summaries(watch, name, reference, tick_us), tick_us)
+    specs = specs_of(watch, name)
+    base = reference_summaries(watch.profile, name, reference, tick_us)
+    starts, y, v = reference_vectors(watch.profile, specs, base, tick_us)
     bank = start_bank(
         specs, tick_us=tick_us, budget=watch.settings.budget, holidays=watch.settings.holidays
     )
     return prime(bank, starts, y, v)
 
 
-def _specs(watch: Watch, name: ClockName) -> tuple[StreamSpec, ...]:
-    return watch.feature_specs if name == "feature" else watch.label_specs
-
-
 def _open_clock(
-    watch: Watch, name: ClockName, base: Sequence[TickSummary], lend: Lend | None
+    watch: Watch,
+    name: ClockName,
+    base: Sequence[TickSummary],
+    lend: Lend | None,
+    by_day: DayWatch | None,
 ) -> tuple[TickClock, dict[str, Any]]:
     """A clock primed with reference ticks, its tick chosen by back-test unless it is set.
 
-    With it the states of the named detectors that read its streams.
+    With it the states of the named detectors that read its streams. What is followed `by_day`
+    takes its part of the streams' weights.
     """
-    specs = _specs(watch, name)
+    specs = specs_of(watch, name)
+    weighted = specs if by_day is None else by_day.own_specs(specs)
     tick_us, why_not = watch.settings.tick_us, ""
     vectors: dict[int, tuple[IntArray, FloatArray, FloatArray]] = {}
     if tick_us is None:
         for candidate in CANDIDATE_TICKS_US:
-            vectors[candidate] = _vectors(watch, specs, base, candidate)
+            vectors[candidate] = reference_vectors(watch.profile, specs, base, candidate)
         if specs and len(base) >= FEWEST_REFERENCE_TICKS:
             choice = choose_tick(
-                vectors, specs, watch.settings.budget, holidays=watch.settings.holidays
+                vectors, weighted, watch.settings.budget, holidays=watch.settings.holidays
             )
             tick_us, why_not = choice.tick_us, "" if choice.guaranteed else choice.why_not
         else:
             tick_us = DAY_US if name == "label" else YOUNG_TICK_US
-    starts, y, v = vectors.get(tick_us) or _vectors(watch, specs, base, tick_us)
+    starts, y, v = vectors.get(tick_us) or reference_vectors(watch.profile, specs, base, tick_us)
     young = not len(starts) or starts[-1] + tick_us - starts[0] < PROMISED_US
     bank = start_bank(
-        specs,
+        weighted,
         tick_us=tick_us,
         budget=watch.settings.budget,
         holidays=watch.settings.holidays,
@@ -136,81 +158,100 @@ def _open_clock(
     return clock, open_named(watch, specs, starts, y, v, tick_us)
 
 
-def _summaries(
-    watch: Watch, name: ClockName, reference: Window | None, tick_us: int
-) -> list[TickSummary]:
-    if reference is None or reference.ts_us is None or not reference.rows:
-        return []
-    return [
-        SUMMARISE[name](rows, watch.profile, start_us=start, end_us=start + tick_us)
-        for start, rows in ticks_of(reference, tick_us)
-    ]
-
-
-def _vectors(
-    watch: Watch, specs: Sequence[StreamSpec], base: Sequence[TickSummary], tick_us: int
-) -> tuple[IntArray, FloatArray, FloatArray]:
-    """Base summaries merged to ticks and read as vectors; ticks without rows have v = inf."""
-    if not base:
-        empty = np.empty((0, len(specs)))
-        return np.empty(0, np.int64), empty, empty
-    first = base[0].start_us // tick_us * tick_us
-    last = base[-1].start_us // tick_us * tick_us
-    starts = np.arange(first, last + tick_us, tick_us, dtype=np.int64)
-    y = np.zeros((len(starts), len(specs)))
-    v = np.full((len(starts), len(specs)), np.inf)
-    groups: dict[int, list[TickSummary]] = {}
-    for summary in base:
-        groups.setdefault((summary.start_us - first) // tick_us, []).append(summary)
-    for place, parts in groups.items():
-        start = first + place * tick_us
-        merged = merge_summaries(parts, start_us=start, end_us=start + tick_us)
-        y[place], v[place] = statistics(specs, watch.profile, merged)
-    return starts, y, v
-
-
 def evaluate(
-    watch: Watch, progress: Progress, rows: RowSource, *, watermark_us: int, flush: bool = False
+    watch: Watch,
+    progress: Progress,
+    rows: RowSource,
+    *,
+    watermark_us: int,
+    flush: bool = False,
+    fleet: Fleet | None = None,
 ) -> Iterator[Evaluation]:
     """Judge every tick and cohort that the watermark has passed, in order; moves `progress`.
 
     `flush` closes the tick that holds the watermark and every cohort before it, as at the end
     of a file. Yields one Evaluation per instant at which something closed, and after a flush a
-    last one without ticks, at which the transfer verdict is final.
+    last one without ticks, at which the transfer verdict is final. Where domains are held against
+    each other, all move on together: `in_step.py`.
     """
+    while next_instant(watch, progress, rows, watermark_us=watermark_us, flush=flush) is not None:
+        yield close_next(watch, progress, rows, watermark_us=watermark_us, flush=flush, fleet=fleet)
+    if flush:
+        yield from close_partials(watch, progress, watermark_us=watermark_us, fleet=fleet)
+
+
+def next_instant(
+    watch: Watch, progress: Progress, rows: RowSource, *, watermark_us: int, flush: bool = False
+) -> int | None:
+    """The instant at which something closes next; None where the watermark passes nothing."""
+    if not _started(watch, progress, rows):
+        return None
+    due = _due(watch, progress, watermark_us, flush=flush)
+    return min((instant for instant, _ in due), default=None)
+
+
+def close_next(
+    watch: Watch,
+    progress: Progress,
+    rows: RowSource,
+    *,
+    watermark_us: int,
+    flush: bool = False,
+    fleet: Fleet | None = None,
+) -> Evaluation:
+    """Close what closes at the next instant. Only where `next_instant` has named one."""
+    due = _due(watch, progress, watermark_us, flush=flush)
+    instant_us = min(instant for instant, _ in due)
+    names = [name for instant, name in due if instant == instant_us]
+    return _close(watch, progress, rows, instant_us, names, fleet)
+
+
+def close_partials(
+    watch: Watch, progress: Progress, *, watermark_us: int, fleet: Fleet | None = None
+) -> Iterator[Evaluation]:
+    """At the end of a log: longer ticks that have begun, and the verdict that is final."""
+    if progress.first_live_us is None:
+        return
+    closing_us = _up_to_base_tick(watch, watermark_us)
+    yield from _close_partials(watch, progress, closing_us, fleet)
+    if progress.evaluated_until_us is not None:
+        yield Evaluation(progress.evaluated_until_us, (), (), cohort_day_closed=False, ended=True)
+
+
+def _started(watch: Watch, progress: Progress, rows: RowSource) -> bool:
+    """Set both clocks to the first live row; false while there is none."""
     if progress.first_live_us is None:
         progress.first_live_us = rows.first_us()
         if progress.first_live_us is None:
-            return
+            return False
         if watch.live_since_us is not None:
             progress.first_live_us = max(progress.first_live_us, watch.live_since_us)
-    base_us = watch.base_tick_us
     for clock in (progress.feature, progress.label):
         if clock.next_us is None:
             clock.next_us = progress.first_live_us // clock.tick_us * clock.tick_us
             if clock.next_us == clock.bank.last_start_us:
                 # The tick in which the reference ends and the live rows begin is the reference's.
                 clock.next_us += clock.tick_us
-    closing_us = watermark_us if not flush else -(-watermark_us // base_us) * base_us
-    while True:
-        due: list[tuple[int, ClockName]] = []
-        for name, delay_us in _clocks(watch):
-            clock = _clock(progress, name)
-            assert clock.next_us is not None
-            end_us = clock.next_us + base_us
-            if end_us <= closing_us if flush else end_us + delay_us <= watermark_us:
-                due.append((end_us + delay_us, name))
-        if not due:
-            break
-        instant_us = min(instant for instant, _ in due)
-        names = [name for instant, name in due if instant == instant_us]
-        yield _close(watch, progress, rows, instant_us, names)
-    if flush:
-        yield from _close_partials(watch, progress, closing_us)
-        if progress.evaluated_until_us is not None:
-            yield Evaluation(
-                progress.evaluated_until_us, (), (), cohort_day_closed=False, ended=True
-            )
+    return True
+
+
+def _due(
+    watch: Watch, progress: Progress, watermark_us: int, *, flush: bool
+) -> list[tuple[int, ClockName]]:
+    """The base tick each clock stands at, where it may be judged, with the instant of that."""
+    closing_us = _up_to_base_tick(watch, watermark_us)
+    due: list[tuple[int, ClockName]] = []
+    for name, delay_us in _clocks(watch):
+        clock = _clock(progress, name)
+        assert clock.next_us is not None
+        end_us = clock.next_us + watch.base_tick_us
+        if end_us <= closing_us if flush else end_us + delay_us <= watermark_us:
+            due.append((end_us + delay_us, name))
+    return due
+
+
+def _up_to_base_tick(watch: Watch, instant_us: int) -> int:
+    return -(-instant_us // watch.base_tick_us) * watch.base_tick_us
 
 
 def _clocks(watch: Watch) -> tuple[tuple[ClockName, int], ...]:
@@ -230,6 +271,7 @@ def _close(
     rows: RowSource,
     instant_us: int,
     names: Sequence[ClockName],
+    fleet: Fleet | None,
 ) -> Evaluation:
     """Summarise the base tick each named clock stands at and let its evidence move."""
     base_us = watch.base_tick_us
@@ -263,6 +305,7 @@ def _close(
         )
         if end_us % clock.tick_us == 0:
             findings += _step(watch, progress, name, instant_us)
+        findings += step_day_watch(watch, progress.day_watch(name), summary, instant_us, fleet)
     progress.evaluated_until_us = instant_us
     return Evaluation(instant_us, tuple(summaries), tuple(findings), day_closed)
 
@@ -293,16 +336,22 @@ def _comparable(
         yield piece
 
 
-def _close_partials(watch: Watch, progress: Progress, closing_us: int) -> Iterator[Evaluation]:
+def _close_partials(
+    watch: Watch, progress: Progress, closing_us: int, fleet: Fleet | None
+) -> Iterator[Evaluation]:
     """At the end of a log, judge longer ticks that have begun and not ended."""
     for name, delay_us in _clocks(watch):
-        clock = _clock(progress, name)
-        if clock.partial is not None:
-            instant_us = max(closing_us + delay_us, progress.evaluated_until_us or 0)
-            findings = _step(watch, progress, name, instant_us)
-            clock.next_us = max(clock.next_us or 0, -(-closing_us // clock.tick_us) * clock.tick_us)
-            progress.evaluated_until_us = instant_us
-            yield Evaluation(instant_us, (), tuple(findings), False)
+        clock, days = _clock(progress, name), progress.day_watch(name)
+        by_day = days is not None and days.partial is not None
+        if clock.partial is None and not by_day:
+            continue
+        instant_us = max(closing_us + delay_us, progress.evaluated_until_us or 0)
+        findings = [] if clock.partial is None else _step(watch, progress, name, instant_us)
+        if days is not None:
+            findings += close_day(watch, days, instant_us, fleet)
+        clock.next_us = max(clock.next_us or 0, -(-closing_us // clock.tick_us) * clock.tick_us)
+        progress.evaluated_until_us = instant_us
+        yield Evaluation(instant_us, (), tuple(findings), False)
 
 
 def _summary(
@@ -328,7 +377,7 @@ def _step(watch: Watch, progress: Progress, name: ClockName, instant_us: int) ->
     """Feed the finished tick to the bank and word its alarms."""
     clock = _clock(progress, name)
     assert clock.partial is not None
-    specs = _specs(watch, name)
+    specs = specs_of(watch, name)
     start_us = clock.partial.start_us // clock.tick_us * clock.tick_us
     y, v = statistics(specs, watch.profile, clock.partial)
     clock.partial = None
@@ -344,39 +393,3 @@ def _step(watch: Watch, progress: Progress, name: ClockName, instant_us: int) ->
         beside = step_label_watch(progress.label_watch, start_us, instant_us)
         found = [*beside, *without_pages(progress.label_watch, found)]
     return [*found, *named]
-
-
-def finding_of(
-    alarm: Alarm,
-    specs: Sequence[StreamSpec],
-    watch: Watch,
-    instant_us: int,
-    *,
-    seen: float | None = None,
-) -> Finding:
-    """An alarm of the bank as a record people and rules can read.
-
-    A lower loss wakes nobody, and a stream that is back where its reference was is only logged.
-    `seen` is how far the stream has been from its reference since the onset. It is the effect
-    that is told where it has the alarm's sign: the alarm's own is an estimate of the step, large
-    where ticks remember each other.
-    """
-    spec = specs[alarm.stream]
-    effect = alarm.effect if seen is None or seen * alarm.effect <= 0.0 else seen
-    tier = alarm.tier
-    if tier is Tier.PAGE and spec.stream.signal in LOSSES and alarm.effect < 0.0:
-        tier = Tier.TICKET
-    if seen is not None and abs(seen) <= spec.delta_min:
-        tier = Tier.LOG
-    return Finding(
-        kind="drift",
-        ts=to_datetime(instant_us),
-        onset=to_datetime(min(alarm.onset_us, instant_us)),
-        stream=spec.stream.id,
-        tier=tier,
-        column=spec.stream.column,
-        slice=spec.stream.slice,
-        evidence=alarm.evidence,
-        effect=effect,
-        detail=effect_words(spec, effect, watch.profile),
-    )

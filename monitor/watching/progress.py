@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,12 @@ from detectors.summary import TickSummary
 
 if TYPE_CHECKING:
     from monitor.baseline.baselines import Scorer
+    from monitor.watching.day_watch import DayWatch
     from monitor.watching.forecast_watch import ForecastWatch
     from monitor.watching.label_watch import LabelWatch
 
 RECENT_US = 3 * DAY_US
+ILL_SPANS_KEPT = 20
 
 
 @dataclass(slots=True, eq=False)
@@ -94,6 +96,8 @@ class Progress:
     `left_out` counts rows the baseline was trained on. `suspects` holds slices that an uncorrected
     look found, since when (us; -1: refuted) their new test runs and the rank of each; `suspected`
     counts those there ever were. `doubt_told`: harm against an unfit baseline has its ticket.
+    `days` follow streams by the day, one a clock. `ill` holds, by stream, the spans of event time
+    (us; -1: still) in which the domain was ill by itself; others leave it out for as long.
     """
 
     feature: TickClock
@@ -118,6 +122,31 @@ class Progress:
     suspected: int = 0
     cohort_days: list[TickSummary] = field(default_factory=list)
     scorer: Scorer | None = None
+    days: tuple[DayWatch, ...] = ()
+    ill: dict[str, list[list[int]]] = field(default_factory=dict)
+
+    def day_watch(self, name: str) -> DayWatch | None:
+        """What is followed by the day on one clock."""
+        return next((days for days in self.days if days.name == name), None)
+
+    def note_ill(self, streams: Iterable[str], now_us: int) -> None:
+        """Write down in which streams the domain is ill by itself from this instant on."""
+        ill = set(streams)
+        for stream, spans in self.ill.items():
+            if spans[-1][1] < 0 and stream not in ill:
+                spans[-1][1] = now_us
+        for stream in ill:
+            spans = self.ill.setdefault(stream, [])
+            if not spans or spans[-1][1] >= 0:
+                spans.append([now_us, -1])
+                del spans[:-ILL_SPANS_KEPT]
+
+    def was_ill(self, stream: str, instant_us: int) -> bool:
+        """Whether it was known before an instant that the domain is ill by itself in a stream."""
+        return any(
+            since < instant_us and (until < 0 or instant_us <= until)
+            for since, until in self.ill.get(stream, ())
+        )
 
     def schema_is_ill(self, stream: str) -> bool:
         """Whether a deterministic check ("schema.missing:age") still finds what it found."""
@@ -153,12 +182,18 @@ class Progress:
                 "suspects": self.suspects,
                 "suspected": self.suspected,
                 "doubt_told": self.doubt_told,
+                "days": [
+                    days.extras() | {"clocks": [_pack(clock) for clock in days.clocks]}
+                    for days in self.days
+                ],
+                "ill": self.ill,
             }
         )
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Progress:
         """Read back what `to_bytes` wrote."""
+        from monitor.watching.day_watch import DayWatch
         from monitor.watching.forecast_watch import ForecastWatch
         from monitor.watching.label_watch import LabelWatch
 
@@ -168,6 +203,10 @@ class Progress:
         beside = stored.get("label_watch")
         if beside is not None:
             stored["label_watch"] = LabelWatch.restored(_unpack(beside[0]), beside[1])
+        stored["days"] = tuple(
+            DayWatch.restored([_unpack(clock) for clock in days["clocks"]], days)
+            for days in stored.get("days", ())
+        )
         return cls(
             **{**stored, "feature": _unpack(stored["feature"]), "label": _unpack(stored["label"])}
         )

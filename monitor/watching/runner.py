@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import Any
 
 import structlog
@@ -18,6 +18,7 @@ from alerts.mappings import MappingStatus, in_force
 from alerts.records import Incident, IncidentKind
 from alerts.routing import RoutingTable
 from alerts.settings import AlertSettings
+from detectors.evidence.peers import FEWEST_DOMAINS
 from detectors.profile import Profile
 from detectors.records import (
     DAY_US,
@@ -44,11 +45,14 @@ from monitor.rows.stored import CACHED_ROWS, ModelRows, StoredRows
 from monitor.rows.translated import in_source_terms
 from monitor.watching.aftermath import Rebase
 from monitor.watching.alignment import version_facts
+from monitor.watching.day_words import by_day_json
+from monitor.watching.fleet import Fleet, fleet_of
+from monitor.watching.in_step import in_step
 from monitor.watching.judgement import Ledger, Step, current_verdict, judge, standing_verdict
-from monitor.watching.lending import Lender, Lending
+from monitor.watching.lender import Lender
+from monitor.watching.lending import Lending
 from monitor.watching.named import run_lengths
 from monitor.watching.pipeline import (
-    ClockName,
     Evaluation,
     Lend,
     add_cohort,
@@ -56,6 +60,7 @@ from monitor.watching.pipeline import (
     open_progress,
 )
 from monitor.watching.progress import Progress
+from monitor.watching.reference_ticks import ClockName
 from monitor.watching.verdict_versions import late_labels, next_versions, revised_days
 from monitor.watching.watch import Watch, open_watch
 from storage.baselines import baselines_of, load_state
@@ -94,6 +99,7 @@ from storage.summaries import StoredSummary, read_summaries, save_summaries
 log = structlog.get_logger()
 
 INSTANTS_A_SAVE = 400
+INSTANTS_A_PARTY = 50
 LEARNING_US = 2 * DAY_US
 
 
@@ -109,6 +115,29 @@ class _Loaded:
     progress: Progress
     epoch: int
     versions: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class _OnTheWay:
+    """A deployment between loading and saving; a `Party` of those that move in step."""
+
+    state: DeploymentState
+    held: _Loaded
+    rows: RowSource
+    until_us: int
+    steps: list[Step] = field(default_factory=list)
+
+    @property
+    def domain(self) -> str:
+        return self.state.deployment.domain
+
+    @property
+    def watch(self) -> Watch:
+        return self.held.watch
+
+    @property
+    def progress(self) -> Progress:
+        return self.held.progress
 
 
 @dataclass(slots=True, eq=False)
@@ -132,6 +161,10 @@ class Runner:
     _held: dict[Deployment, _Loaded] = field(default_factory=dict)
     _viewed: dict[Deployment, tuple[Watch, Window]] = field(default_factory=dict)
     _lending: dict[str, Lending] = field(default_factory=dict)
+    _fleets: dict[str, Fleet] = field(default_factory=dict)
+    _first_us: dict[Deployment, int | None] = field(default_factory=dict)
+    _sources: dict[Deployment, RowSource] = field(default_factory=dict)
+    _shared: ModelRows | None = None
 
     def check_model(self, model: str, *, flush: bool = False) -> int:
         """Evaluate what the model's watermark has passed; the number of instants judged."""
@@ -142,6 +175,7 @@ class Runner:
             approved = list_mappings(session, model=model, status=MappingStatus.APPROVED)
         if latest is None:
             return 0
+        self._first_us = {s.deployment: s.first_event_us for s in states}
         watermark_us = latest + 1 if flush else latest - settings.lateness_us
         shared = ModelRows(self.database, model)
         judged = 0
@@ -152,10 +186,9 @@ class Runner:
             # What a span holds in memory is read once for all domains, so they go side by side.
             ends = flush and until_us == watermark_us
             shared.plan(since_us, until_us + (DAY_US if ends else 0))
-            for state in states:
-                if self.stopped():
-                    return judged
-                judged += self._check_deployment(state, shared, until_us, flush=ends)
+            if self.stopped():
+                return judged
+            judged += self._check_together(states, shared, until_us, flush=ends)
         return judged
 
     def forget(self, model: str | None = None) -> None:
@@ -163,6 +196,7 @@ class Runner:
         self._held = {d: held for d, held in self._held.items() if model not in {None, d.model}}
         self._viewed.clear()
         self._lending.clear()
+        self._fleets.clear()
 
     def view(self, state: DeploymentState) -> tuple[Watch, Window, list[TickSummary]] | None:
         """For reports: a deployment's fixed side, its reference rows, and its judged cohorts.
@@ -191,53 +225,87 @@ class Runner:
         held = self._held.get(deployment)
         if held is not None and held.watch.mappings != mappings:
             del self._held[deployment]
+            self._fleets.pop(deployment.model, None)
         viewed = self._viewed.get(deployment)
         if viewed is not None and viewed[0].mappings != mappings:
             del self._viewed[deployment]
 
-    def _check_deployment(
-        self, state: DeploymentState, shared: ModelRows, watermark_us: int, *, flush: bool
+    def _check_together(
+        self,
+        states: Sequence[DeploymentState],
+        shared: ModelRows,
+        watermark_us: int,
+        *,
+        flush: bool,
     ) -> int:
-        deployment = state.deployment
+        """Take deployments to the watermark, those that are held against each other in step."""
         judged = 0
-        while True:
-            held = self._held.get(deployment) or self._load(deployment, state, watermark_us)
-            if held is None:
-                return judged
-            self._held[deployment] = held
-            rows = in_source_terms(
-                StoredRows(self.database, deployment, shared), held.watch.mappings
-            )
-            try:
-                steps, done = self._advance(held, rows, watermark_us, flush=flush)
-                if any(s.evaluation.cohort_day_closed or s.evaluation.ended for s in steps):
-                    held.versions = self._versions(held, rows)
-                if steps:
-                    self._save(held, steps, rows)
-                    if steps[-1].rebase is not None:
-                        self._held.pop(deployment, None)
-                        self._viewed.pop(deployment, None)
-            except BaseException:
-                # Progress has moved past what is stored: the next check loads it again.
-                self._held.pop(deployment, None)
-                raise
-            judged += len(steps)
-            if done or self.stopped():
-                return judged
+        waiting = list(states)
+        self._shared, self._sources = shared, {}
+        while waiting and not self.stopped():
+            opened = [self._party(state, watermark_us) for state in waiting]
+            parties = [party for party in opened if party is not None]
+            of_fleet = (p.watch for p in parties if p.watch.live_since_us is None)
+            fleet = next(map(self._fleet, of_fleet), None)
+            waiting = []
+            for group in _in_groups(parties):
+                instants, unfinished = self._advance(group, fleet, flush=flush)
+                judged += instants
+                waiting += [party.state for party in unfinished]
+        return judged
+
+    def _party(self, state: DeploymentState, watermark_us: int) -> _OnTheWay | None:
+        """A deployment as it goes on from where it stands; None while nothing is known of it."""
+        held = self._held.get(state.deployment) or self._load(state, watermark_us)
+        rows = self._rows_of(state.deployment)
+        if held is None or rows is None:
+            return None
+        self._held[state.deployment] = held
+        return _OnTheWay(state, held, rows, watermark_us)
 
     def _advance(
-        self, held: _Loaded, rows: RowSource, watermark_us: int, *, flush: bool
-    ) -> tuple[list[Step], bool]:
-        """At most INSTANTS_A_SAVE steps, and whether the watermark is reached."""
-        watch, progress = held.watch, held.progress
-        ledger = self._ledger(watch.deployment)
-        evaluations = evaluate(watch, progress, rows, watermark_us=watermark_us, flush=flush)
-        steps: list[Step] = []
-        for evaluation in self._moving(islice(evaluations, INSTANTS_A_SAVE)):
-            steps.append(judge(watch, progress, evaluation, rows, ledger, alerts=self.alerts))
-            if steps[-1].rebase is not None:
-                return steps, False
-        return steps, len(steps) < INSTANTS_A_SAVE
+        self, group: Sequence[_OnTheWay], fleet: Fleet | None, *, flush: bool
+    ) -> tuple[int, list[_OnTheWay]]:
+        """A bounded number of steps over a group, saved; and who has not reached the end."""
+        most = max(INSTANTS_A_SAVE, INSTANTS_A_PARTY * len(group))
+        ledgers = {party.domain: self._ledger(party.state.deployment) for party in group}
+        taken = 0
+        try:
+            for party, evaluation in in_step(group, flush=flush, fleet=fleet):
+                self.moved()
+                step = judge(
+                    party.watch,
+                    party.progress,
+                    evaluation,
+                    party.rows,
+                    ledgers[party.domain],
+                    alerts=self.alerts,
+                )
+                party.steps.append(step)
+                taken += 1
+                if step.rebase is not None or taken >= most:
+                    break
+            else:
+                return self._save_all(group), []
+            return self._save_all(group), list(group)
+        except BaseException:
+            # Progress has moved past what is stored: the next check loads it again.
+            for party in group:
+                self._held.pop(party.state.deployment, None)
+            raise
+
+    def _save_all(self, group: Sequence[_OnTheWay]) -> int:
+        """Save what each of a group has brought; the number of instants."""
+        for party in group:
+            steps, held = party.steps, party.held
+            if any(s.evaluation.cohort_day_closed or s.evaluation.ended for s in steps):
+                held.versions = self._versions(held, party.rows)
+            if steps:
+                self._save(held, steps, party.rows)
+                if steps[-1].rebase is not None:
+                    self._held.pop(party.state.deployment, None)
+                    self._viewed.pop(party.state.deployment, None)
+        return sum(len(party.steps) for party in group)
 
     def _versions(self, held: _Loaded, rows: RowSource) -> list[dict[str, Any]]:
         """The verdict's versions, one more where late labels have changed it."""
@@ -277,10 +345,9 @@ class Runner:
             mappings={version.id: version for version in mappings},
         )
 
-    def _load(
-        self, deployment: Deployment, state: DeploymentState, watermark_us: int
-    ) -> _Loaded | None:
+    def _load(self, state: DeploymentState, watermark_us: int) -> _Loaded | None:
         """Watch and progress from SQL; a progress that does not fit its Watch is rebuilt."""
+        deployment = state.deployment
         opened = self._open_watch(deployment, state, watermark_us)
         if opened is None:
             return None
@@ -290,7 +357,8 @@ class Runner:
             stored = load_checkpoint(session, deployment)
         scorer = self._scorer(watch, reference)
         if stored is None:
-            progress = open_progress(watch, reference, self._lend(watch, state))
+            fleet = self._fleet(watch)
+            progress = open_progress(watch, reference, self._lend(watch, state), fleet)
             progress.scorer = scorer
             return _Loaded(watch, progress, 0, versions)
         if stored.fingerprint == watch.fingerprint:
@@ -299,8 +367,8 @@ class Runner:
             progress.cohort_days = self._cohort_days(watch, progress)
             return _Loaded(watch, progress, stored.epoch, versions)
         scorer = self._scorer(watch, reference, afresh=True)
-        lend = self._lend(watch, state)
-        progress = self._rebuild(watch, reference, stored.evaluated_until_us, scorer, lend)
+        lend, fleet = self._lend(watch, state), self._fleet(watch)
+        progress = self._rebuild(watch, reference, stored.evaluated_until_us, scorer, lend, fleet)
         return _Loaded(watch, progress, stored.epoch, versions)
 
     def _scorer(self, watch: Watch, reference: Window | None, *, afresh: bool = False) -> Scorer:
@@ -338,10 +406,7 @@ class Runner:
             if learnt is None:
                 return None
             reference = learnt
-        profile = None if stored_profile is None else Profile.from_bytes(stored_profile)
-        other_design = settings.baseline.design not in {None, Design.SHADOW}
-        if profile is not None and (profile.schema != schema or other_design):
-            profile = None
+        profile = _usable(stored_profile, schema, settings)
         watch = open_watch(
             deployment,
             schema,
@@ -386,9 +451,18 @@ class Runner:
         model = watch.deployment.model
         if watch.live_since_us is not None or state.first_event_us is None:
             return None
+        known = self._known(model)
+        lending = self._lending.get(model)
+        if lending is None or (lending.schema, lending.settings) != (watch.schema, watch.settings):
+            lending = Lending(model, watch.schema, watch.settings, self._reference_rows)
+            self._lending[model] = lending
+        return lending.to(watch.deployment.domain, state.first_event_us, known)
+
+    def _known(self, model: str) -> list[Lender]:
+        """The onboarding references of a model's domains that have times."""
         with self.database.read() as session:
             found = list_references(session, model)
-        known = [
+        return [
             Lender(one.id, one.domain, one.since_us, one.until_us)
             for one in found
             if one.role is Role.ONBOARDING
@@ -397,11 +471,60 @@ class Runner:
             and one.since_us is not None
             and one.until_us is not None
         ]
-        lending = self._lending.get(model)
-        if lending is None or (lending.schema, lending.settings) != (watch.schema, watch.settings):
-            lending = Lending(model, watch.schema, watch.settings, self._reference_rows)
-            self._lending[model] = lending
-        return lending.to(watch.deployment.domain, state.first_event_us, known)
+
+    def _fleet(self, watch: Watch) -> Fleet | None:
+        """The domains that this one may be held against; None for a model of fewer than three.
+
+        A re-based domain has no past in common with them.
+        """
+        model = watch.deployment.model
+        if watch.live_since_us is not None or not watch.settings.peers:
+            return None
+        known = fleet_of(self._known(model))
+        if len(known) < FEWEST_DOMAINS:
+            return None
+        fleet = self._fleets.get(model)
+        if fleet is None or (fleet.schema, fleet.settings, fleet.known) != (
+            watch.schema,
+            watch.settings,
+            known,
+        ):
+            fleet = Fleet(
+                model=model,
+                schema=watch.schema,
+                settings=watch.settings,
+                known=known,
+                load=self._reference_rows,
+                rows=lambda domain: self._rows_of(Deployment(model, domain)),
+                first_live_us=lambda domain: self._first_us.get(Deployment(model, domain)),
+                progress=lambda domain: self._progress_of(Deployment(model, domain)),
+                profile=lambda key: self._stored_profile(int(key), watch.schema, watch.settings),
+            )
+            self._fleets[model] = fleet
+        return fleet
+
+    def _rows_of(self, deployment: Deployment) -> RowSource | None:
+        """Live rows of a deployment in the terms of its reference, as this check reads them."""
+        if deployment not in self._first_us:
+            return None
+        if deployment not in self._sources:
+            with self.database.read() as session:
+                mappings = in_force(mappings_of(session, deployment))
+            shared = self._shared or ModelRows(self.database, deployment.model)
+            self._sources[deployment] = in_source_terms(
+                StoredRows(self.database, deployment, shared), mappings
+            )
+        return self._sources[deployment]
+
+    def _progress_of(self, deployment: Deployment) -> Progress | None:
+        held = self._held.get(deployment)
+        return None if held is None else held.progress
+
+    def _stored_profile(
+        self, reference_id: int, schema: Schema, settings: Settings
+    ) -> Profile | None:
+        with self.database.read() as session:
+            return _usable(load_profile(session, reference_id), schema, settings)
 
     def _reference_rows(self, reference_id: int | str) -> Window:
         with self.database.read() as session:
@@ -414,9 +537,10 @@ class Runner:
         until_us: int,
         scorer: Scorer,
         lend: Lend | None,
+        fleet: Fleet | None,
     ) -> Progress:
         """Replay stored rows under a new fingerprint. Nothing is emitted for what was evaluated."""
-        progress = open_progress(watch, reference, lend)
+        progress = open_progress(watch, reference, lend, fleet)
         progress.scorer = scorer
         stored = StoredRows(
             self.database, watch.deployment, ModelRows(self.database, watch.deployment.model)
@@ -424,7 +548,7 @@ class Runner:
         rows = in_source_terms(stored, watch.mappings)
         found: list[Finding] = []
         instants = 0
-        evaluations = evaluate(watch, progress, rows, watermark_us=until_us)
+        evaluations = evaluate(watch, progress, rows, watermark_us=until_us, fleet=fleet)
         for evaluation in self._moving(evaluations):
             instants += 1
             found += [replace(finding, tier=Tier.LOG) for finding in evaluation.findings]
@@ -568,7 +692,30 @@ class Runner:
             "transfer": verdict_json(verdict),
             "left_out": progress.left_out,
             "detectors": run_lengths(progress.named),
+            "by_day": by_day_json(progress, watch.settings),
         }
+
+
+def _usable(stored: bytes | None, schema: Schema, settings: Settings) -> Profile | None:
+    """A stored profile where it is of this schema and was fitted on rows as they are read now."""
+    if stored is None or settings.baseline.design not in {None, Design.SHADOW}:
+        return None
+    profile = Profile.from_bytes(stored)
+    return profile if profile.schema == schema else None
+
+
+def _in_groups(parties: Sequence[_OnTheWay]) -> list[list[_OnTheWay]]:
+    """Those that are held against each other, who must go in step, and each of the others."""
+    compared = {
+        name
+        for party in parties
+        for days in party.progress.days
+        if days.differences is not None
+        for name in (party.domain, *days.profiles)
+    }
+    together = [party for party in parties if party.domain in compared]
+    alone = [[party] for party in parties if party.domain not in compared]
+    return [together, *alone] if together else alone
 
 
 def _spans(

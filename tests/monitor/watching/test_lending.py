@@ -20,7 +20,8 @@ from monitor.files.roles import Roles
 from monitor.files.tables import Table, to_table
 from monitor.process.daemon import Service
 from monitor.replaying.replay import DomainReplay, replay
-from monitor.watching.lending import MOST_LENDERS, Lender, lenders_for
+from monitor.watching.lender import Lender
+from monitor.watching.lending import MOST_LENDERS, lenders_for
 from monitor.watching.progress import Progress
 from storage.checkpoints import load_checkpoint
 from storage.findings import list_findings

@@ -20,8 +20,9 @@ from detectors.records import (
 )
 from monitor.rows.base import RowSource
 from monitor.rows.held import FileRows
+from monitor.watching.alarms import finding_of
 from monitor.watching.judgement import Ledger, judge
-from monitor.watching.pipeline import add_cohort, evaluate, finding_of, open_progress
+from monitor.watching.pipeline import add_cohort, evaluate, open_progress
 from monitor.watching.progress import Progress
 from monitor.watching.watch import Watch, open_watch, weekly_rows
 from tests.simulate import START_US, Stream, history, table
