@@ -214,6 +214,8 @@ class Window:
     """Rows as columns. Every array is (n,); `embedding` is (n, d); None means not recorded.
 
     `weight` is 1 / inclusion probability. `label` is NaN where no label has come.
+    `head_score` and `full_score` are those of a re-fitted head and of a fully fine-tuned model, for
+    the recovery ladder; NaN where such a model was trained on the row or has not scored it.
     `contrast` (n, 2) holds loss difference and baseline loss where a design other than paired
     scores gives them; it is made when rows are judged and never stored.
     For a binary task `score` is P(label = 1); for regression it is the predicted value;
@@ -239,6 +241,8 @@ class Window:
     cluster: Categories | None = None
     embedding: NDArray[np.float32] | None = None
     contrast: FloatArray | None = None
+    head_score: FloatArray | None = None
+    full_score: FloatArray | None = None
 
     def take(self, rows: IntArray | BoolArray | slice) -> Window:
         """The rows at an index, mask or slice, in that order."""
@@ -268,6 +272,8 @@ class Window:
             cluster=pick_codes(self.cluster),
             embedding=pick(self.embedding),
             contrast=pick(self.contrast),
+            head_score=pick(self.head_score),
+            full_score=pick(self.full_score),
         )
 
     def weights(self) -> FloatArray:
@@ -344,6 +350,8 @@ def concat_windows(parts: Iterable[Window]) -> Window:
         cluster=codes([window.cluster for window in filled]),
         embedding=np.concatenate(embeddings) if len(embeddings) == len(filled) else None,
         contrast=np.concatenate(contrasts) if len(contrasts) == len(filled) else None,
+        head_score=floats([window.head_score for window in filled]),
+        full_score=floats([window.full_score for window in filled]),
     )
 
 

@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 from detectors.records import BoolArray, Categories, CodeArray, Window
 from storage.runs import IdArray
 
-_ARRAYS = ("ts_us", "score", "baseline_score", "label", "label_ts_us", "weight")
+_ARRAYS = (
+    "ts_us",
+    "score",
+    "baseline_score",
+    "head_score",
+    "full_score",
+    "label",
+    "label_ts_us",
+    "weight",
+)
 _CODES = ("prediction", "truth", "domain", "version", "arm", "cluster")
 # Threads cost more than they save on columns of some kilobytes.
 _WRITE = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
@@ -197,6 +206,8 @@ def _window(batch: pa.RecordBatch) -> Window:
         ts_us=arrays.get("ts_us"),
         score=arrays.get("score"),
         baseline_score=arrays.get("baseline_score"),
+        head_score=arrays.get("head_score"),
+        full_score=arrays.get("full_score"),
         label=arrays.get("label"),
         label_ts_us=arrays.get("label_ts_us"),
         weight=arrays.get("weight"),

@@ -83,8 +83,8 @@ class Client:
         """Log one prediction, as a mapping, as keywords, or both; the id it goes by.
 
         The fields are those of Kedge's events: id, ts, domain, version, features, score,
-        baseline_score, prediction, arm, weight, cluster, embedding. Without an id one is made,
-        without ts it is now.
+        baseline_score, head_score, full_score, prediction, arm, weight, cluster, embedding. Without
+        an id one is made, without ts it is now.
         """
         try:
             row = {**self._defaults, **(event or {}), **fields}

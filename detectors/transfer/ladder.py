@@ -3,12 +3,14 @@
 A few first labels fit each repair, later rows judge it, and harm is measured against the model
 from scratch: never against the source's loss, for the source can simply be easier. Rungs from
 cheap to dear: zero-shot (as served), intercept, Cox's line, then a re-fitted head and a fully
-fine-tuned model where their scores are given, then scratch.
+fine-tuned model where rows carry their scores, then scratch.
+
+A repair that others trained is judged on the later rows that it scored, against what is served
+and the model from scratch on those same rows: rows it was trained on come without its score.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,11 +40,15 @@ REMEDY = {
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """A repair, its mean loss on later rows and the share of the harm that it takes away."""
+    """A repair, its mean loss on later rows and the share of the harm that it takes away.
+
+    `rows` were judged; for a head or a whole model only those of the later rows that it scored.
+    """
 
     name: str
     loss: float
     removed: float | None
+    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +71,18 @@ def recovery_ladder(
     window: Window,
     *,
     task: Task,
-    repaired: Mapping[str, FloatArray] | None = None,
     fit_rows: int | None = None,
 ) -> Ladder | None:
     """Climb on rows with a score, a baseline score and a label, the earliest first.
 
-    `repaired` may give the scores (n,) of "head" and "full", fitted elsewhere on the same first
-    labels. `fit_rows` of the rows fit, 60 to 150 unless told. None where scores or labels are
-    missing, the task has more than two classes, or there are too few rows or labels of a class.
+    `fit_rows` of the rows fit, 60 to 150 unless told. A rung of `head_score` or `full_score` needs
+    100 later rows that have it. None where scores or labels are missing, the task has more than
+    two classes, or there are too few rows or labels of a class.
     """
     if window.score is None or window.baseline_score is None or window.label is None:
         return None
     if task is Task.MULTICLASS:
         return None
-    given = {name: scores for name, scores in (repaired or {}).items() if name in REMEDY}
     kept = np.isfinite(window.score) & np.isfinite(window.baseline_score)
     kept &= np.isfinite(window.label)
     rows = np.flatnonzero(kept)
@@ -96,30 +100,34 @@ def recovery_ladder(
     scores: dict[str, FloatArray | None] = {
         "zero-shot": window.score[later],
         **recalibrated(window.score[first], y[first], window.score[later], task=task),
-        **{name: given[name][later] for name in ("head", "full") if name in given},
+        "head": None if window.head_score is None else window.head_score[later],
+        "full": None if window.full_score is None else window.full_score[later],
         "scratch": window.baseline_score[later],
     }
     losses = {
-        name: loss_of(task, score, y[later]) for name, score in scores.items() if score is not None
+        name: loss_of(task, score, y[later])
+        for name, score in scores.items()
+        if score is not None and np.isfinite(score).sum() >= FEWEST_LATER
     }
     paired = losses["zero-shot"] - losses["scratch"]
     harm = float(paired.mean())
     error = float(paired.std(ddof=1) / np.sqrt(len(paired)))
     base = float(losses["scratch"].mean())
     clear = harm - Z * error > 0 and harm > MARGIN * base
-    rungs = tuple(
-        Rung(
-            name,
-            float(loss.mean()),
-            float((losses["zero-shot"] - loss).mean()) / harm if clear else None,
-        )
-        for name, loss in losses.items()
-    )
+    rungs = tuple(_rung(name, losses, clear=clear) for name in losses)
     cheapest = next(
         (r.name for r in rungs[1:] if r.removed is not None and r.removed >= ENOUGH), ""
     )
     words = _words(rungs, cheapest, len(first), len(later))
     return Ladder(rungs, len(first), len(later), harm, error, cheapest, words)
+
+
+def _rung(name: str, losses: dict[str, FloatArray], *, clear: bool) -> Rung:
+    """A repair on the later rows that it scored; what it removes is of the harm on those rows."""
+    judged = np.isfinite(losses[name])
+    served, loss, scratch = (losses[of][judged].mean() for of in ("zero-shot", name, "scratch"))
+    removed = float((served - loss) / (served - scratch)) if clear and served > scratch else None
+    return Rung(name, float(loss), removed, int(judged.sum()))
 
 
 def recalibrated(
@@ -145,7 +153,10 @@ def recalibrated(
 
 
 def _words(rungs: tuple[Rung, ...], cheapest: str, fitted: int, judged: int) -> str:
-    path = " → ".join(f"{rung.name} {rung.loss:.3g}" for rung in rungs)
+    path = " → ".join(
+        f"{rung.name} {rung.loss:.3g}" + (f" ({rung.rows:,} rows)" if rung.rows < judged else "")
+        for rung in rungs
+    )
     where = f"loss by repair, fitted on {fitted} labels and judged on {judged:,} later rows: {path}"
     if not cheapest:
         return f"{where}; no harm against scratch to repair"

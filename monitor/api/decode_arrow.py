@@ -305,6 +305,8 @@ def decode_arrow_events(
         ts_us=ts_us,
         score=score,
         baseline_score=reader.optional_numbers("baseline_score"),
+        head_score=reader.optional_numbers("head_score"),
+        full_score=reader.optional_numbers("full_score"),
         prediction=prediction,
         weight=None if weight is None else np.where(np.isnan(weight), 1.0, weight),
         numeric=numeric,

@@ -156,6 +156,8 @@ def _event_draft(rows: Rows, schema: Schema, warnings: list[str], rejections: Re
         ts_us=ts_us,
         score=score,
         baseline_score=_optional_numbers(column["baseline_score"]),
+        head_score=_optional_numbers(column["head_score"]),
+        full_score=_optional_numbers(column["full_score"]),
         prediction=prediction,
         weight=None if weight is None else np.where(np.isnan(weight), 1.0, weight),
         numeric=numeric,

@@ -137,6 +137,8 @@ _EVENT = _row_schema(
         },
         "score": {"type": ["number", "null"]},
         "baseline_score": {"type": ["number", "null"]},
+        "head_score": {"type": ["number", "null"], "description": "Of a head fitted anew"},
+        "full_score": {"type": ["number", "null"], "description": "Of a model fine-tuned whole"},
         "prediction": {"type": ["string", "number", "boolean", "null"]},
         "arm": {"type": ["string", "null"]},
         "weight": {"type": ["number", "null"], "exclusiveMinimum": 0},

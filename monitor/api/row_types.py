@@ -39,6 +39,8 @@ EVENT_FIELDS = (
     "weight",
     "embedding",
     "cluster",
+    "head_score",
+    "full_score",
 )
 LABEL_FIELDS = ("id", "label", "ts")
 
@@ -101,6 +103,8 @@ def event_rows(schema: Schema) -> RowType:
                     ("weight", float | None, None),
                     ("embedding", list[float] | None, None),
                     ("cluster", Word, None),
+                    ("head_score", float | None, None),
+                    ("full_score", float | None, None),
                 ],
                 forbid_unknown_fields=strict,
                 gc=False,

@@ -96,7 +96,8 @@ def screen_events(
     _screen_ids(screen)
     assert window.ts_us is not None
     _screen_instants(screen, "ts", window.ts_us, draft.ts_good, draft.ts_text, now_us + future_us)
-    for name, column in (("score", window.score), ("baseline_score", window.baseline_score)):
+    for name in ("score", "baseline_score", "head_score", "full_score"):
+        column: FloatArray | None = getattr(window, name)
         if column is not None and task is not Task.REGRESSION:
             outside = (column < 0) | (column > 1)
             remedy = f"a {name} of a {task} task is a probability: send a number from 0 to 1"

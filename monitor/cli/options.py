@@ -22,6 +22,8 @@ _ROLE_HELP = {
     "score": "predicted probability (or value, for regression)",
     "prediction": "predicted class (or value, for regression)",
     "baseline_score": "score of the from-scratch baseline on the same row",
+    "head_score": "score of a head fitted anew on this domain, for the recovery ladder",
+    "full_score": "score of a model fine-tuned whole on this domain, for the same",
     "label": "ground truth",
     "label_timestamp": "when the label became known",
     "arm": "A/B arm",

@@ -19,6 +19,8 @@ CONVENTIONAL: dict[str, tuple[str, ...]] = {
     "score": ("score", "y_pred_proba", "predicted_probability"),
     "prediction": ("prediction", "y_pred"),
     "baseline_score": ("baseline_score",),
+    "head_score": ("head_score",),
+    "full_score": ("full_score",),
     "label": ("label", "y_true"),
     "label_timestamp": ("label_ts", "label_timestamp"),
     "arm": ("arm",),
@@ -41,6 +43,8 @@ class Roles:
     score: str | None = None
     prediction: str | None = None
     baseline_score: str | None = None
+    head_score: str | None = None
+    full_score: str | None = None
     label: str | None = None
     label_timestamp: str | None = None
     arm: str | None = None
@@ -141,7 +145,7 @@ def _pairs(option: str, texts: tuple[str, ...]) -> Iterator[tuple[str, str]]:
 def _fits(role: str, kind: pa.DataType) -> bool:
     """Whether a column of this type could play the role at all."""
     number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
-    if role in {"score", "baseline_score", "weight"}:
+    if role in {"score", "baseline_score", "head_score", "full_score", "weight"}:
         return bool(number)
     if role in {"timestamp", "label_timestamp"}:
         return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind) or _is_text(kind))

@@ -215,6 +215,8 @@ def to_table(
         ts_us=ts_us,
         score=score,
         baseline_score=_scores(arrow, roles.baseline_score, task, source),
+        head_score=_scores(arrow, roles.head_score, task, source),
+        full_score=_scores(arrow, roles.full_score, task, source),
         label=label,
         label_ts_us=label_ts_us,
         prediction=prediction,

@@ -90,7 +90,8 @@ def _ladder(ladder: Ladder | None) -> dict[str, Any] | None:
         return None
     return {
         "rungs": [
-            {"name": rung.name, "loss": rung.loss, "removed": rung.removed} for rung in ladder.rungs
+            {"name": rung.name, "loss": rung.loss, "removed": rung.removed, "rows": rung.rows}
+            for rung in ladder.rungs
         ],
         "fitted_on": ladder.fitted_on,
         "judged_on": ladder.judged_on,

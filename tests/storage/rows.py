@@ -95,7 +95,7 @@ def plain(window: Window) -> list[dict[str, Any]]:
         return None if np.isnan(value) else float(value)
 
     rows: list[dict[str, Any]] = [{} for _ in range(window.rows)]
-    for name in ("score", "baseline_score", "label", "weight"):
+    for name in ("score", "baseline_score", "head_score", "full_score", "label", "weight"):
         column = getattr(window, name)
         if column is not None:
             for row, value in zip(rows, column, strict=True):
@@ -120,7 +120,8 @@ def plain(window: Window) -> list[dict[str, Any]]:
 def assert_same_bits(left: Window, right: Window) -> None:
     """Every column equal to the last bit, NaN payloads included."""
     assert left.rows == right.rows
-    names = ("ts_us", "score", "baseline_score", "label", "label_ts_us", "weight", "embedding")
+    scores = ("score", "baseline_score", "head_score", "full_score")
+    names = ("ts_us", *scores, "label", "label_ts_us", "weight", "embedding")
     for name in names:
         _same_array(getattr(left, name), getattr(right, name), name)
     assert list(left.numeric) == list(right.numeric)

@@ -25,6 +25,8 @@ def everything(rows: int) -> Window:
         ts_us=rng.integers(-(2**62), 2**62, rows),
         score=np.resize(np.array([0.1 + 0.2, -0.0, 5e-324, *odd_bits]), rows),
         baseline_score=rng.random(rows),
+        head_score=rng.random(rows),
+        full_score=rng.random(rows),
         label=np.resize([0.0, np.nan, 1.0], rows),
         label_ts_us=rng.integers(0, 2**62, rows),
         weight=1 / rng.random(rows),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -70,11 +72,48 @@ def test_the_repair_that_undoes_what_was_put_in_is_named(wrong: str, cheapest: s
 def test_scores_of_a_refitted_head_are_a_rung_between() -> None:
     window, truth = rows("other inputs")
 
-    found = recovery_ladder(window, task=Task.BINARY, repaired={"head": truth})
+    found = recovery_ladder(replace(window, head_score=truth, full_score=truth), task=Task.BINARY)
 
     assert found is not None
     assert found.cheapest == "head"
     assert "re-fit the head" in found.words
+    assert [rung.name for rung in found.rungs] == [
+        *("zero-shot", "intercept", "Cox"),
+        *("head", "full", "scratch"),
+    ]
+
+
+def test_a_head_is_judged_on_the_rows_it_scored_against_the_harm_on_those_rows() -> None:
+    """It was trained on the first 2,000 rows, where harm is twice what it is later."""
+    window, truth = rows("other inputs")
+    assert window.score is not None
+    assert window.label is not None
+    head = np.where(np.arange(ROWS) < 2_000, np.nan, truth)
+    score = np.where(np.arange(ROWS) < 2_000, 1 - truth, window.score)
+
+    found = recovery_ladder(replace(window, score=score, head_score=head), task=Task.BINARY)
+
+    assert found is not None
+    rung = next(rung for rung in found.rungs if rung.name == "head")
+    alone = recovery_ladder(
+        replace(window.take(slice(1_850, ROWS)), head_score=truth[1_850:]), task=Task.BINARY
+    )
+    assert alone is not None
+    assert rung == next(rung for rung in alone.rungs if rung.name == "head")
+    assert rung.rows == 4_000
+    assert "head" in found.words
+    assert "(4,000 rows)" in found.words
+    assert found.cheapest == "head"
+
+
+def test_a_head_that_scored_too_few_later_rows_is_no_rung() -> None:
+    window, truth = rows("other inputs")
+    head = np.where(np.arange(ROWS) < ROWS - 99, np.nan, truth)
+
+    found = recovery_ladder(replace(window, head_score=head), task=Task.BINARY)
+
+    assert found is not None
+    assert "head" not in [rung.name for rung in found.rungs]
 
 
 def test_later_rows_judge_and_never_the_first_ones() -> None:

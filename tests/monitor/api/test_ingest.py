@@ -54,11 +54,11 @@ def expected(**given: int) -> dict[str, int]:
 @pytest.mark.parametrize("zipped", [False, True])
 @pytest.mark.parametrize("form", ["json", "ndjson", "arrow", "arrow-zstd"])
 def test_every_encoding_stores_the_same_rows(service: Service, form: str, zipped: bool) -> None:
+    first = {"baseline_score": 0.5, "head_score": None, "full_score": 0.2}
+    second = {"baseline_score": 0.75, "head_score": 0.4, "full_score": 0.1}
     events = [
-        event(1, domain="VT", version="3", baseline_score=0.5, features={"age": 1, "job": "cook"}),
-        event(
-            2, domain="VT", version="3", baseline_score=0.75, features={"age": None, "job": None}
-        ),
+        event(1, domain="VT", version="3", features={"age": 1, "job": "cook"}) | first,
+        event(2, domain="VT", version="3", features={"age": None, "job": None}) | second,
     ]
     body, headers, address = {
         "json": (json.dumps({"model": "m", "events": events}).encode(), JSON, "/v1/events"),
@@ -82,6 +82,10 @@ def test_every_encoding_stores_the_same_rows(service: Service, form: str, zipped
     assert window.score.tolist() == [0.25, 0.25]
     assert window.baseline_score is not None
     assert window.baseline_score.tolist() == [0.5, 0.75]
+    assert window.head_score is not None
+    assert window.head_score.tolist() == pytest.approx([np.nan, 0.4], nan_ok=True)
+    assert window.full_score is not None
+    assert window.full_score.tolist() == [0.2, 0.1]
     assert window.version is not None
     assert window.version.strings().tolist() == ["3", "3"]
     assert window.weight is None
@@ -98,6 +102,7 @@ BAD_ROWS: list[tuple[str, dict[str, Any], str, str]] = [
     ("score above 1", {"score": 1.5}, "score", "outside [0, 1]"),
     ("score below 0", {"score": -0.01}, "score", "outside [0, 1]"),
     ("baseline above 1", {"baseline_score": 7}, "baseline_score", "outside [0, 1]"),
+    ("full above 1", {"full_score": 1.5}, "full_score", "outside [0, 1]"),
     ("weight 0", {"weight": 0}, "weight", "not above 0"),
     ("weight below 0", {"weight": -1.0}, "weight", "not above 0"),
     ("ts without zone", {"ts": "2026-01-01T00:00:00"}, "ts", "not an instant with a zone"),
