@@ -28,7 +28,15 @@ class VersionKind(StrEnum):
 
 
 class VersionRowsError(ValueError):
-    """The rows cannot be stored: a repeated id, a version that is there, a probe that is not."""
+    """The rows cannot be stored: a repeated id, too many rows, a probe that is not there."""
+
+
+class VersionStoredError(VersionRowsError):
+    """The version is there already; `same` where it holds these very rows."""
+
+    def __init__(self, message: str, *, same: bool) -> None:
+        super().__init__(message)
+        self.same = same
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,8 +60,8 @@ def add_version_rows(
 ) -> int:
     """Store rows of a version; how many. UnknownModelError if the model is not registered.
 
-    VersionRowsError where an id comes twice, the version is there already, there are too many
-    rows, or scores are of rows that the probe has not.
+    VersionRowsError where an id comes twice, there are too many rows, or scores are of rows that
+    the probe has not; VersionStoredError where the version is there already.
     """
     lock_model(session, model)
     order = np.lexsort((rows.id_lo, rows.id_hi))
@@ -70,10 +78,12 @@ def add_version_rows(
         VersionRowsRow.kind == kind.value,
         VersionRowsRow.version == version,
     )
-    if session.scalar(select(VersionRowsRow.id).where(*place)) is not None:
+    body = encode(rows)
+    there = session.scalar(select(VersionRowsRow.body).where(*place))
+    if there is not None:
         what = "the probe" if kind is VersionKind.PROBE else f"version '{version}'"
         msg = f"{kind.value} of {what} of '{model}' are stored already and are never overwritten"
-        raise VersionRowsError(msg)
+        raise VersionStoredError(msg, same=bytes(there) == body)
     if kind is VersionKind.PROBE_SCORES:
         _refuse_strangers(session, model, set(keys))
     session.add(
@@ -83,7 +93,7 @@ def add_version_rows(
             version=version,
             rows=len(keys),
             created_at=now,
-            body=encode(rows),
+            body=body,
         )
     )
     note_changes(session, [REFERENCES])

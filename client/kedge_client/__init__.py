@@ -11,7 +11,8 @@ raises into the code that serves: what could not be sent is counted in `Client.s
 """
 
 from kedge_client.client import Client
+from kedge_client.releases import RefusedError, Releases
 from kedge_client.stats import Stats
 
-__all__ = ["Client", "Stats", "__version__"]
+__all__ = ["Client", "RefusedError", "Releases", "Stats", "__version__"]
 __version__ = "0.1.0"

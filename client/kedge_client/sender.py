@@ -41,18 +41,41 @@ class Answer:
     words: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Where a daemon is: `path` is what its own paths begin with."""
+
+    host: str
+    port: int | None
+    path: str
+    tls: ssl.SSLContext | None
+    timeout_s: float
+
+    def connect(self) -> http.client.HTTPConnection:
+        """A connection that is opened by its first request."""
+        if self.tls is not None:
+            return http.client.HTTPSConnection(
+                self.host, self.port, timeout=self.timeout_s, context=self.tls
+            )
+        return http.client.HTTPConnection(self.host, self.port, timeout=self.timeout_s)
+
+
+def dial(url: str, timeout_s: float) -> Dial:
+    """How to reach an address. ValueError where it cannot be meant."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        msg = f"url is {url!r}; it should look like http://127.0.0.1:8321"
+        raise ValueError(msg)
+    tls = ssl.create_default_context() if parts.scheme == "https" else None
+    return Dial(parts.hostname, parts.port, parts.path.rstrip("/"), tls, timeout_s)
+
+
 class Sender:
     """Keeps one connection open. For one thread at a time."""
 
     def __init__(self, url: str, *, model: str, token: str | None, timeout_s: float) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            msg = f"url is {url!r}; it should look like http://127.0.0.1:8321"
-            raise ValueError(msg)
-        self._host, self._port = parts.hostname, parts.port
-        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
-        self._path = f"{parts.path.rstrip('/')}/v1/{{kind}}?model={quote(model, safe='')}"
-        self._timeout_s = timeout_s
+        self._dial = dial(url, timeout_s)
+        self._query = f"?model={quote(model, safe='')}"
         self._headers = {
             "Content-Type": "application/x-ndjson",
             "Content-Encoding": "gzip",
@@ -93,21 +116,15 @@ class Sender:
                 socket.shutdown(SHUT_RDWR)
 
     def _exchange(self, kind: str, body: bytes) -> tuple[int, str | None, bytes]:
-        connection = self._connection or self._dial()
+        connection = self._connection or self._dial.connect()
         self._connection = connection
-        connection.request("POST", self._path.format(kind=kind), body, self._headers)
+        path = f"{self._dial.path}/v1/{kind}{self._query}"
+        connection.request("POST", path, body, self._headers)
         reply = connection.getresponse()
         text = reply.read(MOST_REPLY_BYTES)
         if reply.will_close or not reply.isclosed():
             self.close()
         return reply.status, reply.getheader("Retry-After"), text
-
-    def _dial(self) -> http.client.HTTPConnection:
-        if self._tls is not None:
-            return http.client.HTTPSConnection(
-                self._host, self._port, timeout=self._timeout_s, context=self._tls
-            )
-        return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
 
 
 def compress(lines: list[bytes]) -> bytes:
@@ -155,6 +172,12 @@ def _counts(text: bytes) -> dict[str, int]:
     found = _json(text)
     names = ("accepted", "duplicate", "sampled_out", "rejected")
     return {name: found[name] for name in names if isinstance(found.get(name), int)}
+
+
+def read_refusal(text: bytes) -> str:
+    """What a refusal says is wrong and what to try, in one line; "" where it says nothing."""
+    hint = _json(text).get("hint")
+    return "; ".join(filter(None, (_error(text), hint[:200] if isinstance(hint, str) else "")))
 
 
 def _error(text: bytes) -> str:

@@ -22,6 +22,7 @@ from monitor.api.query import query_router
 from monitor.api.retraining import retraining_router
 from monitor.api.silences import silences_router
 from monitor.api.tokens import tokens_router
+from monitor.api.version_rows import version_rows_router
 from monitor.api.versions import versions_router
 from monitor.api.work import work_router
 from monitor.web.deeds import deeds_router
@@ -60,6 +61,7 @@ def create_app(context: ApiContext, *, only_health: bool = False) -> FastAPI:
     app.include_router(query_router(context))
     app.include_router(baselines_router(context))
     app.include_router(versions_router(context))
+    app.include_router(version_rows_router(context))
     app.include_router(work_router(context))
     app.include_router(retraining_router(context))
     app.include_router(channels_router(context))

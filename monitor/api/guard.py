@@ -9,6 +9,7 @@ by another site's page is refused. So is such a write with somebody's cookie.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import quote, urlsplit
@@ -31,6 +32,7 @@ OPEN_PATHS = frozenset({"/livez", "/readyz", "/healthz"})
 LOGIN_PATH = "/login"
 COOKIE = "kedge_session"
 INGEST_PATHS = frozenset({"/v1/events", "/v1/labels"})
+VERSION_ROWS_PATH = re.compile(r"/v1/models/[^/]+/(anchors|probe|probe/scores)")
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 MOST_BODY_BYTES = 64 * 1024
@@ -74,7 +76,7 @@ class Guard:
         if isinstance(found, Response):
             await found(scope, receive, with_headers)
             return
-        bounded = receive if scope["path"] in INGEST_PATHS else _bounded(receive)
+        bounded = receive if takes_rows(scope["path"]) else _bounded(receive)
         with as_principal(found):
             await self._app(scope, bounded, with_headers)
 
@@ -202,6 +204,11 @@ def _foreign(method: str, headers: Headers, service: ServiceConfig) -> Response 
     if method not in SAFE_METHODS and origin is not None and _host_of(origin) not in known:
         return problem(403, "this write comes from another site", "use the kedge command, or curl")
     return None
+
+
+def takes_rows(path: str) -> bool:
+    """Whether a route reads its body itself, in its own bounds."""
+    return path in INGEST_PATHS or VERSION_ROWS_PATH.fullmatch(path) is not None
 
 
 def _host_of(url: str) -> str:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from detectors.records import FloatArray
     from storage.version_rows import VersionKind
 
 _CONFIG = click.option("--config", "config_path", metavar="FILE", help="Default: ./kedge.toml")
@@ -51,16 +50,8 @@ def add_anchors(
     """Store the embeddings of one version. Labels and scores are taken where the file has them."""
     from storage.version_rows import VersionKind
 
-    _store(
-        file,
-        model,
-        VersionKind.ANCHORS,
-        version,
-        id_,
-        needed={"embedding": embedding},
-        taken={"label": label, "score": score},
-        config_path=config_path,
-    )
+    columns = {"id": id_, "embedding": embedding, "label": label, "score": score}
+    _store(file, model, VersionKind.ANCHORS, version, columns, config_path)
 
 
 @anchors.command("show")
@@ -90,16 +81,7 @@ def add_probe(file: str, model: str, id_: str, label: str, config_path: str | No
     """Store the labelled rows, once for a model."""
     from storage.version_rows import VersionKind
 
-    _store(
-        file,
-        model,
-        VersionKind.PROBE,
-        "",
-        id_,
-        needed={"label": label},
-        taken={},
-        config_path=config_path,
-    )
+    _store(file, model, VersionKind.PROBE, "", {"id": id_, "label": label}, config_path)
 
 
 @probe.command("score")
@@ -115,16 +97,8 @@ def score_probe(
     """Store the scores that one version gives to the probe's rows."""
     from storage.version_rows import VersionKind
 
-    _store(
-        file,
-        model,
-        VersionKind.PROBE_SCORES,
-        version,
-        id_,
-        needed={"score": score},
-        taken={},
-        config_path=config_path,
-    )
+    columns = {"id": id_, "score": score}
+    _store(file, model, VersionKind.PROBE_SCORES, version, columns, config_path)
 
 
 @probe.command("show")
@@ -141,61 +115,24 @@ def _store(
     model: str,
     kind: VersionKind,
     version: str,
-    id_: str,
-    *,
-    needed: dict[str, str],
-    taken: dict[str, str],
+    columns: dict[str, str],
     config_path: str | None,
 ) -> None:
-    import numpy as np
-
-    from detectors.records import Window
     from monitor.cli.database import opened_session
     from monitor.clock import SystemClock
-    from monitor.errors import InputError, did_you_mean
-    from monitor.files.tables import embedding_column, read_arrow
-    from monitor.ids import hash_texts
-    from storage.deployments import register_model
-    from storage.segments import Segment
-    from storage.version_rows import VersionRowsError, add_version_rows
+    from monitor.errors import InputError
+    from monitor.files.tables import read_arrow
+    from monitor.files.version_rows import read_rows, store_rows
+    from monitor.watching.alignment import task_of
+    from storage.version_rows import VersionRowsError
 
-    arrow = read_arrow(file)
-    names = arrow.schema.names
-    for role, column in {"id": id_, **needed}.items():
-        if column not in names:
-            has = ", ".join(names[:8])
-            hint = did_you_mean(column, names)
-            msg = f"{file}: no column '{column}' for --{role}; it has: {has}.{hint}"
-            raise InputError(msg)
-    present = {r: c for r, c in {**taken, **needed}.items() if c in names}
-
-    def numbers(role: str) -> FloatArray | None:
-        if role not in present:
-            return None
-        try:
-            column = arrow.column(present[role]).cast("double").to_numpy()
-        except Exception as error:
-            msg = f"{file}: --{role} {present[role]} does not hold numbers ({error})"
-            raise InputError(msg) from error
-        found: FloatArray = np.asarray(column, np.float64)
-        return found
-
-    embedding = embedding_column(arrow, present.get("embedding"), file)
-    if embedding is not None and not np.isfinite(embedding).all():
-        msg = f"{file}: --embedding {present['embedding']} holds values that are not finite"
-        raise InputError(msg)
-    ids = [str(value) for value in arrow.column(id_).to_pylist()]
-    hi, lo = hash_texts(model, ids)
-    window = Window(
-        rows=len(ids), label=numbers("label"), score=numbers("score"), embedding=embedding
-    )
-    rows = Segment(window, hi, lo, np.zeros(len(ids), np.bool_))
+    rows = read_rows(read_arrow(file), kind, columns, source=file)
     now = SystemClock().now()
     with opened_session(config_path, write=True) as session:
-        register_model(session, model, now)
+        task = task_of(session, model)
         try:
-            stored = add_version_rows(session, model, kind, version, rows, now)
-        except VersionRowsError as error:
+            stored = store_rows(session, model, kind, version, rows, task=task, now=now)
+        except (InputError, VersionRowsError) as error:
             raise InputError(f"{file}: {error}") from error
     what = f" of version {version}" if version else ""
     click.echo(f"{stored:,} rows of {kind.value.replace('_', ' ')}{what} of {model} are stored")

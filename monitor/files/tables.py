@@ -568,7 +568,8 @@ def embedding_column(arrow: pa.Table, name: str | None, source: str) -> NDArray[
     if not (pa.types.is_list(joined.type) or pa.types.is_fixed_size_list(joined.type)):
         msg = f"{source}: --embedding {name} holds {joined.type}, not lists of numbers"
         raise InputError(msg)
-    flat = joined.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+    with np.errstate(over="ignore"):  # what is too large for 32 bits becomes infinite
+        flat = joined.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
     if len(flat) % arrow.num_rows:
         msg = f"{source}: --embedding {name} has rows of different length; all must be equal"
         raise InputError(msg)

@@ -32,6 +32,9 @@ ABOUT_ALL = {
     ("GET", "/metrics"),
     ("POST", "/v1/flush"),
     ("POST", "/v1/labels"),
+    ("POST", "/v1/models/{model}/anchors"),
+    ("POST", "/v1/models/{model}/probe"),
+    ("POST", "/v1/models/{model}/probe/scores"),
 }
 """What a token that is bound to domains may not do, although it has the scope."""
 

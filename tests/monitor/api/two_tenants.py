@@ -160,7 +160,9 @@ class Route:
         path = self.path
         for name in self.parameters:
             path = path.replace(f"{{{name}}}", quote(objects.get(name, "nothing"), safe=""))
-        return path
+        asked = [p for p in self.described.get("parameters", []) if p["in"] == "query"]
+        needed = "&".join(f"{p['name']}=x" for p in asked if p.get("required"))
+        return f"{path}?{needed}" if needed else path
 
     def body(self, schemas: Mapping[str, Any], objects: Mapping[str, str]) -> Any:
         """The smallest body that the schema allows, about these objects."""
@@ -170,6 +172,9 @@ class Route:
             return None
         if self.path in {"/v1/events", "/v1/labels"}:
             return _rows(self.path, objects)
+        if self.path.endswith(("/anchors", "/probe", "/probe/scores")):
+            role = {"anchors": "embedding", "probe": "label"}.get(self.path.split("/")[-1], "score")
+            return {"rows": [{"id": "p1", role: [1.0] if role == "embedding" else 1}]}
         if self.path.endswith(("/silence", "/silences")):
             until = (NOW + timedelta(hours=1)).isoformat()
             one = {"models": [objects["model"]]} if self.path.endswith("s") else {}
