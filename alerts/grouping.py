@@ -28,6 +28,9 @@ from detectors.records import Deployment, Mode, Tier
 ONSET_APART = timedelta(days=1)
 """Onsets are estimates; a tick may be a day."""
 
+WEARING_APART = timedelta(days=28)
+"""A benefit that wears off is noticed in each domain as its labels allow, within a month."""
+
 NAMED = 5
 """How many domains a headline names; the body names all."""
 
@@ -46,8 +49,9 @@ class Grouped:
 def one_cause(a: Incident, b: Incident) -> bool:
     """Whether two incidents look like one change at the source that reached two domains.
 
-    The same named mode, beginning within a day, in columns of which they share half; a loss that
-    rose names no columns, and then both must name none. What has no name yet may be anything.
+    The same named mode, beginning within a day (negative transfer: 28), in columns of which they
+    share half; a loss that rose names no columns, and then both must name none. What has no name
+    yet may be anything.
     """
     if a.deployment.model != b.deployment.model or a.deployment == b.deployment:
         return False
@@ -55,7 +59,8 @@ def one_cause(a: Incident, b: Incident) -> bool:
         return False
     if a.mode is not b.mode or a.mode in {Mode.UNDETERMINED, Mode.NONE, Mode.BENIGN}:
         return False
-    if abs(a.onset - b.onset) > ONSET_APART:
+    apart = WEARING_APART if a.mode is Mode.NEGATIVE_TRANSFER else ONSET_APART
+    if abs(a.onset - b.onset) > apart:
         return False
     shared, either = set(a.columns) & set(b.columns), set(a.columns) | set(b.columns)
     return 2 * len(shared) >= len(either)
@@ -192,10 +197,12 @@ def _headline(group: Incident, worst: Incident) -> str:
     shown = ", ".join(map(name, group.domains[:NAMED]))
     more = len(group.domains) - NAMED
     where = f"{shown} and {more} more" if more > 0 else shown
+    wears_off = group.mode is Mode.NEGATIVE_TRANSFER
+    suspicion = " (shared embeddings may be stale)" if wears_off else ""
     columns = f" in {', '.join(map(name, group.columns[:3]))}" if group.columns else ""
     sentence = (
         f"{name(group.deployment.model)}: {group.mode.value}{columns} in {len(group.domains)} "
         f"domains at once ({where}) since {moment(group.onset)}; look at the source they share "
-        f"first, then {remedy(worst.action)}"
+        f"first{suspicion}, then {remedy(worst.action)}"
     )
     return plain(sentence, HEADLINE_CHARACTERS)

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from detectors.actions import action_for
+from detectors.alignment.staleness import frozen, other_width
+from detectors.findings.components import EMBEDDING
 from detectors.findings.confidence import confidence_in
 from detectors.findings.contrasts import FEWEST_ROWS, Contrasts, measure
 from detectors.findings.decision import decide_mode
@@ -38,7 +40,8 @@ class DiagnosisContext:
     `findings` are those that fired. `volume_ratio` is rows per hour, current over reference;
     `duplicate_share` the share of repeated ids; `label_delay_ratio` the median label delay,
     current over reference. `forgotten` says what the version served no longer knows of the source,
-    `incompatible` why heads no longer fit its embedding, `repair` which repair would be enough
+    `incompatible` why heads no longer fit its embedding, `stale` why its embeddings are old ones
+    ("": looked for in the rows), `repair` which repair would be enough
     where transfer hurts ("": the recovery ladder is climbed on the current rows). `design_effect`
     widens every standard error of dependent rows.
     """
@@ -52,6 +55,7 @@ class DiagnosisContext:
     version_changed: bool = False
     forgotten: str = ""
     incompatible: str = ""
+    stale: str = ""
     repair: str = ""
     design_effect: float = 1.0
     seed: int = 0
@@ -84,6 +88,11 @@ def diagnose(
         design_effect=context.design_effect,
         seed=context.seed,
     )
+    context = replace(
+        context,
+        stale=context.stale or frozen(reference, current),
+        incompatible=context.incompatible or other_width(reference, current),
+    )
     if harmed_slices(context.transfer) and not context.repair:
         ladder = recovery_ladder(current, task=schema.task)
         context = replace(context, repair=ladder.words if ladder and ladder.cheapest else "")
@@ -99,6 +108,7 @@ def conclude(contrasts: Contrasts, context: DiagnosisContext) -> Diagnosis:
         pipeline_fault=bool(anomalies),
         forgotten=bool(context.forgotten),
         incompatible=bool(context.incompatible),
+        stale=bool(context.stale),
         transfer_hurts=bool(harmed),
     )
     headline = (context.transfer.words,) if harmed and context.transfer else ()
@@ -107,7 +117,7 @@ def conclude(contrasts: Contrasts, context: DiagnosisContext) -> Diagnosis:
         if context.version_changed
         else ()
     )
-    versions = (context.forgotten, context.incompatible)
+    versions = (context.stale, context.forgotten, context.incompatible)
     outside = (*headline, context.repair if harmed else "", *anomalies, *versions, *release)
     columns = _columns(contrasts, mode)
     return Diagnosis(
@@ -186,6 +196,8 @@ def _columns(contrasts: Contrasts, mode: Mode) -> tuple[str, ...]:
         named = [check.column for check in contrasts.absent]
     elif mode is Mode.SCHEMA_MISMATCH:
         named = [check.column for check in contrasts.mismatched]
+    elif mode in {Mode.EMBEDDING, Mode.STALE_EMBEDDINGS}:
+        named = [EMBEDDING]
     elif mode is Mode.CONCEPT_SHIFT:
         named = [contrasts.local_column] if contrasts.local_column else []
     elif mode in {Mode.COVARIATE_SHIFT, Mode.BENIGN}:

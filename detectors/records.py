@@ -569,6 +569,7 @@ class Mode(StrEnum):
     SCHEMA_MISMATCH = "schema mismatch"
     FORGETTING = "catastrophic forgetting"
     EMBEDDING = "embedding incompatibility"
+    STALE_EMBEDDINGS = "stale shared embeddings"
     PRIOR_SHIFT = "prior shift"
     LABEL_SEMANTICS = "conflicting label semantics"
     CONCEPT_SHIFT = "concept shift"

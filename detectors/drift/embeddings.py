@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.alignment.staleness import other_width
 from detectors.drift.column import ColumnComparison, Effect, Measured, conclude
 from detectors.drift.mmd import discrepancy
 from detectors.records import DAY_US, HOUR_US, IntArray, State, Window
@@ -35,9 +38,9 @@ def compare_embeddings(reference: Window, current: Window, *, seed: int = 0) -> 
         which = "reference" if reference.embedding is None else "current window"
         return conclude(Measured(comparison, (), (f"no embedding in the {which}",)), rejected=False)
     if reference.embedding.shape[1] != current.embedding.shape[1]:
-        before, now = reference.embedding.shape[1], current.embedding.shape[1]
-        remark = f"embeddings had {before} dimensions and have {now}: they cannot be compared"
-        return conclude(Measured(comparison, (), (remark,)), rejected=False)
+        remark = other_width(reference, current)
+        changed = replace(comparison, state=State.DRIFT if remark else State.UNDETERMINED)
+        return conclude(Measured(changed, (), (remark or "no rows",)), rejected=False)
     rows, rows_now = _usable(reference.embedding), _usable(current.embedding)
     if min(len(rows), len(rows_now)) < 2:
         remark = f"too little data: {len(rows_now)} finite rows against {len(rows)}"

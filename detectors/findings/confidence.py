@@ -37,6 +37,7 @@ NOT_MEASURED = {  # decided by evidence from outside the two windows; engineerin
     Mode.PIPELINE_FAULT: 0.8,
     Mode.FORGETTING: 0.8,
     Mode.EMBEDDING: 0.8,
+    Mode.STALE_EMBEDDINGS: 0.8,
     Mode.NEGATIVE_TRANSFER: 0.9,
     Mode.UNDETERMINED: 0.0,
 }

@@ -30,11 +30,16 @@ def decide_mode(
     pipeline_fault: bool = False,
     forgotten: bool = False,
     incompatible: bool = False,
+    stale: bool = False,
     transfer_hurts: bool = False,
 ) -> tuple[Mode, Mode | None]:
     """The first mode of the list whose rule holds, and the next best other one, if any is near."""
     rules = rules_of(
-        contrasts, pipeline_fault=pipeline_fault, forgotten=forgotten, incompatible=incompatible
+        contrasts,
+        pipeline_fault=pipeline_fault,
+        forgotten=forgotten,
+        incompatible=incompatible,
+        stale=stale,
     )
     mode = next(name for name, closeness in rules if closeness >= HOLDS)
     runner_up = _runner_up(mode, rules)
@@ -52,12 +57,15 @@ def rules_of(
     pipeline_fault: bool = False,
     forgotten: bool = False,
     incompatible: bool = False,
+    stale: bool = False,
 ) -> list[Rule]:
     """Every rule of the list that the contrasts allow, in order, with its closeness."""
     rules = [
         (Mode.PIPELINE_FAULT, float(pipeline_fault)),
         (Mode.FEATURE_ABSENT, float(bool(contrasts.absent))),
         (Mode.SCHEMA_MISMATCH, _mismatch(contrasts)),
+        # Old vectors under a new name break heads as well; then the cause is that they are old.
+        (Mode.STALE_EMBEDDINGS, float(stale)),
         # An embedding that no longer fits explains a probe's loss too, not the other way round.
         (Mode.EMBEDDING, float(incompatible)),
         (Mode.FORGETTING, float(forgotten)),

@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from detectors.alignment.anchors import AnchorChange, Anchors, compare_anchors
 from detectors.alignment.forgetting import Forgetting, probe_change
 from detectors.alignment.heads import Gap
+from detectors.alignment.staleness import MOST_ANCHORS, VersionMap, served_by_old, thinned
 from detectors.records import FloatArray, State, Task, Window
 from monitor.reports.forms import finite
 from storage.deployments import learnt_schema
 from storage.references import list_references
 from storage.version_rows import VersionKind, VersionRows, in_common, read_version_rows
 
+MOST_MAPS = 3
+"""Of the newest versions: older ones are not served any more."""
+
 
 @dataclass(frozen=True, slots=True)
 class VersionFacts:
-    """Versions against the one before, oldest first; (): fewer than two are on record."""
+    """Versions against the one before, oldest first; (): fewer than two are on record.
+
+    `maps` are a few anchors of the newest versions, whatever rows name.
+    """
 
     anchors: tuple[AnchorChange, ...] = ()
     probe: tuple[Forgetting, ...] = ()
     words: str = ""
+    maps: tuple[VersionMap, ...] = ()
+
+    def stale_in(self, current: Window) -> str:
+        """Which rows carry embeddings of a version before the one they name, in words; else ""."""
+        if current.embedding is None or current.version is None or len(self.maps) < 2:
+            return ""
+        found = served_by_old(current.embedding, current.version.strings(), self.maps)
+        return "" if found is None else found.words
 
     def forgotten_by(self, served: frozenset[str] | None) -> str:
         """What the newest version served has forgotten, in words; "" where nothing is known.
@@ -81,7 +99,24 @@ def version_facts(session: Session, model: str, task: Task) -> VersionFacts:
         said.append("no source probe: `kedge probe add` says whether a new version forgets")
     elif len(scores) < 2:
         said.append(f"the probe was scored by {len(scores)} version(s); two are compared")
-    return VersionFacts(changes, forgotten, "; ".join(said))
+    return VersionFacts(changes, forgotten, "; ".join(said), _maps(anchors))
+
+
+def _maps(anchors: Sequence[VersionRows]) -> tuple[VersionMap, ...]:
+    """A few anchors of the newest versions: what tells whose map a row lies on."""
+    maps = []
+    for one in anchors[-MOST_MAPS:]:
+        embedding = one.segment.window.embedding
+        if embedding is not None:
+            rows = thinned(embedding, MOST_ANCHORS).astype(np.float32)
+            maps.append(VersionMap(one.version, _shared(rows.tobytes(), rows.shape[1])))
+    return tuple(maps)
+
+
+@lru_cache(maxsize=64)
+def _shared(body: bytes, width: int) -> NDArray[np.float32]:
+    """The same rows are held once, however many deployments of a model are watched."""
+    return np.frombuffer(body, np.float32).reshape(-1, width)
 
 
 def task_of(session: Session, model: str) -> Task:

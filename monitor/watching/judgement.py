@@ -377,6 +377,7 @@ def _diagnose(
         version_changed=_version_changed(current),
         forgotten=watch.versions.forgotten_by(_served(current)),
         incompatible=watch.versions.broken_by(_served(current)),
+        stale=watch.versions.stale_in(current),
     )
     base = watch.reference if reference is None else reference
     return diagnose(base, current, watch.schema, context)

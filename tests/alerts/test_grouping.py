@@ -60,6 +60,26 @@ def test_a_loss_that_rose_names_no_column_in_either() -> None:
     assert one_cause(ill("OO", **shift), ill("DL", **shift))
 
 
+def test_a_benefit_that_wears_off_in_several_domains_within_a_month_is_one() -> None:
+    worn = {"mode": Mode.NEGATIVE_TRANSFER, "columns": ()}
+    first = ill("OO", onset=at(-2), **worn)
+    later = ill("DL", onset=at(-2) + timedelta(days=27), **worn)
+
+    assert one_cause(first, later)
+    assert not one_cause(first, replace(later, onset=at(-2) + timedelta(days=29)))
+    (made,) = group(first, later)
+    assert "shared embeddings may be stale" in made.group.headline
+
+
+def test_stale_embeddings_of_several_domains_are_one_incident() -> None:
+    stale = {"mode": Mode.STALE_EMBEDDINGS, "columns": ("embedding",)}
+    (made,) = group(ill("OO", **stale), ill("DL", **stale), ill("AA", **stale))
+
+    assert made.group.mode is Mode.STALE_EMBEDDINGS
+    assert "stale shared embeddings in embedding in 3 domains at once" in made.group.headline
+    assert "may be stale" not in made.group.headline
+
+
 def test_several_domains_make_one_incident_that_names_them_and_pages_once() -> None:
     members = [ill("OO"), ill("DL", severity=Severity.CRITICAL), ill("AA", tier=Tier.TICKET)]
     other = ill("UA", mode=Mode.CONCEPT_SHIFT)

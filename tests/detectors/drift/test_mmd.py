@@ -62,7 +62,6 @@ def test_a_moved_cloud_is_drift_and_the_same_cloud_is_fine() -> None:
 @pytest.mark.parametrize(
     ("current", "words"),
     [
-        (Window(rows=5, embedding=rows(1, 5, 4)), "cannot be compared"),
         (Window(rows=5), "no embedding in the current window"),
         (Window(rows=0, embedding=rows(1, 0)), "too little data"),
         (Window(rows=3, embedding=np.full((3, 8), np.nan, np.float32)), "too little data"),

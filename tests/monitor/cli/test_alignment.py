@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from detectors.diagnosis import DiagnosisContext, diagnose
-from detectors.records import Mode, Task
+from detectors.records import Categories, Mode, Task, Window
 from monitor.cli import cli
 from monitor.watching.alignment import VersionFacts, version_facts
 from storage.engine import open_database
@@ -71,6 +72,26 @@ def test_a_turned_version_is_named_and_reaches_the_diagnosis(tmp_path: Path, con
     named = diagnose(world(3000, 1), window, BINARY, DiagnosisContext(incompatible=told))
     assert named.mode is Mode.EMBEDDING
     assert "no longer fits" in " ".join(named.evidence)
+
+
+def test_rows_that_lie_on_the_map_of_the_version_before_are_stale(
+    tmp_path: Path, config: Path
+) -> None:
+    centres = np.random.default_rng(3).normal(0, 3, (6, 4))
+    items = centres[np.arange(300) % 6] + 0.2 * MAP
+    for version, embedding in (("1", items), ("2", items @ TURN)):
+        file = anchors(tmp_path, f"{version}.parquet", embedding)
+        run(config, "anchors", "add", file, "--model", "m", "--version", version)
+    names = Categories(np.zeros(300, np.int32), ("2",))
+    rows = items + 0.02 * np.random.default_rng(4).normal(size=items.shape)
+
+    old = Window(rows=300, embedding=rows.astype(np.float32), version=names)
+    new = replace(old, embedding=(rows @ TURN).astype(np.float32))
+
+    facts = facts_of(tmp_path)
+    assert "name version 2 carry embeddings of version 1" in facts.stale_in(old)
+    assert facts.stale_in(new) == ""
+    assert facts.stale_in(replace(old, version=None)) == ""
 
 
 def facts_of(folder: Path) -> VersionFacts:
