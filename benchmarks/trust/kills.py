@@ -59,6 +59,9 @@ LONGEST_LIFE_S = 1.5
 LONGEST_WAIT_S = 25.0
 """For a named point; then the daemon is killed where it is."""
 
+LONGEST_START_S = 600.0
+"""A machine with twenty processes for two cores has stood still for more than a minute."""
+
 
 @dataclass(slots=True)
 class Tally:
@@ -149,6 +152,8 @@ def run(home: Path, url: str, kills: int, points: int, seed: int, rows_a_day: in
         lives += 1
         _one_life(home, port, rng, tally, chosen)
         tally.lives = lives
+        if lives % 50 == 0:
+            print(f"{lives} killed, {len(tally.acknowledged):,} rows", file=sys.stderr, flush=True)
     tally.lives = planned + 1
     daemon = _start(home, port)
     if not done.wait(900):
@@ -363,10 +368,10 @@ def _start(home: Path, port: int, *, point: str = "", times: int = 0) -> ForkSer
     arguments = [point, str(times), "run", "--config", str(home / "kedge.toml")]
     daemon = NURSERY.Process(target=live, args=(home, environment, arguments), daemon=True)
     daemon.start()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + LONGEST_START_S
     while time.monotonic() < deadline:
         try:
-            httpx2.get(f"http://127.0.0.1:{port}/livez", timeout=1).raise_for_status()
+            httpx2.get(f"http://127.0.0.1:{port}/livez", timeout=10).raise_for_status()
         except httpx2.HTTPError:
             if daemon.exitcode is not None:
                 if daemon.exitcode == -signal.SIGKILL:
@@ -376,7 +381,7 @@ def _start(home: Path, port: int, *, point: str = "", times: int = 0) -> ForkSer
             time.sleep(0.02)
         else:
             return daemon
-    msg = "the daemon did not answer within a minute"
+    msg = f"the daemon did not answer within {LONGEST_START_S:.0f} s"
     raise RuntimeError(msg)
 
 
