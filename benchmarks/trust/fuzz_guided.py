@@ -98,7 +98,7 @@ def main() -> int:
         print("skipped: atheris is not installed (pip install atheris)")
         return SKIPPED
     given.found.mkdir(parents=True, exist_ok=True)
-    vars(notifiers)["entry_points"] = cache(notifiers.entry_points)
+    vars(notifiers)["entry_points"] = cache(vars(notifiers)["entry_points"])
     fuzzer = Fuzzer(given.found)
     with tempfile.TemporaryDirectory() as folder:
         corpus = given.corpus or Path(folder)

@@ -298,9 +298,10 @@ async def _take(
 
 async def _read(request: Request, service: _Service, body: Body) -> None:
     """The whole body; of one there is no room for, the rest is heard before it is refused."""
+    stream = request.stream()
     try:
         await read_body(
-            request.stream(),
+            stream,
             encoding=request.headers.get("content-encoding", ""),
             declared_bytes=_declared(request),
             limits=service.limits,
@@ -312,7 +313,7 @@ async def _read(request: Request, service: _Service, body: Body) -> None:
             body.chunks.clear()
             service.in_flight.release(body.size)
             body.size = 0
-            await drain(request.stream())
+            await drain(stream)
         raise
 
 

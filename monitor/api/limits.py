@@ -20,21 +20,25 @@ MAX_ID_CHARACTERS = 200
 MAX_NAME_CHARACTERS = 200
 MAX_TEXT_CHARACTERS = 1_000
 MAX_COLUMNS = 2_000
-DRAINED_BYTES, DRAIN_S = 32 * 2**20, 5.0
+DRAINED_BYTES, DRAIN_S = 32 * 2**20, 60.0
 _INFLATE_STEP = 1 << 20
 _GZIP_MEMBERS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class IngestLimits:
-    """Bounds of one request, and of all requests that are being read at once."""
+    """Bounds of one request, and of all requests that are held at once.
+
+    What is held counts until it is committed. Beside it there are the columns made of it, about as
+    large, so that a flood of senders costs some 300 MiB at most.
+    """
 
     compressed_bytes: int = 32 * 2**20
     inflated_bytes: int = 128 * 2**20
     rows: int = 200_000
     columns: int = MAX_COLUMNS
     read_seconds: float = 60.0
-    in_flight_bytes: int = 256 * 2**20
+    in_flight_bytes: int = 160 * 2**20
     future_us: int = 3_600_000_000
 
 

@@ -150,6 +150,14 @@ def test_many_bodies_at_once_are_bounded_together(tmp_path: Path) -> None:
     assert peak < 12 * MIB
 
 
+def test_what_is_refused_at_its_last_piece_is_refused_in_words(tmp_path: Path) -> None:
+    limits = IngestLimits(in_flight_bytes=4 * MIB)
+    with serving(tmp_path, limits=limits) as service:
+        status, answer, taken = call(service.client.app, "/v1/events", pieces(4))
+    assert (status, taken) == (503, 5)
+    assert "too many bytes" in answer["error"]
+
+
 def test_who_is_refused_while_still_sending_hears_why(tmp_path: Path) -> None:
     """Over a real connection that ends with the answer: no reset in its place."""
     limits = IngestLimits(in_flight_bytes=MIB)
