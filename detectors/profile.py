@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from detectors.calibration.dispersion import day_dispersion
 from detectors.cells import (
     NULL,
     CategoricalCells,
@@ -40,6 +41,7 @@ from detectors.sums import (
     Ruler,
     Scale,
     Sum,
+    calibration_of_rows,
     label_sums,
     losses,
     seen_sums,
@@ -67,7 +69,8 @@ class Profile:
     """A frozen reference. `counts` and `slice_sums` are what the reference's own rows gave.
 
     `clusters` counts the groups of its labelled rows that share an outcome, 0 where none is named.
-    `heads` say, by name, what the chances of further outputs meant.
+    `dispersion` is how much more labels scatter from day to day than independent rows would, None
+    where that cannot be told. `heads` say, by name, what the chances of further outputs meant.
     """
 
     schema: Schema
@@ -84,6 +87,7 @@ class Profile:
     too_small: tuple[str, ...]
     too_small_count: int
     clusters: int = 0
+    dispersion: float | None = None
     heads: Mapping[str, HeadScale] = field(default_factory=dict)
 
     @property
@@ -166,6 +170,7 @@ class Profile:
             "too_small": list(self.too_small),
             "too_small_count": self.too_small_count,
             **({"clusters": self.clusters} if self.clusters else {}),
+            **({} if self.dispersion is None else {"dispersion": self.dispersion}),
             **({"heads": self._heads_out} if self.heads else {}),
         }
         return body_of(header, arrays)
@@ -213,6 +218,7 @@ class Profile:
             too_small=tuple(header["too_small"]),
             too_small_count=header["too_small_count"],
             clusters=header.get("clusters", 0),
+            dispersion=header.get("dispersion"),
             heads={
                 name: HeadScale(rate, _curve_in(described))
                 for name, (rate, described) in header.get("heads", {}).items()
@@ -275,6 +281,7 @@ def fit_profile(reference: Window, schema: Schema) -> Profile:
         too_small=fitted.too_small,
         too_small_count=fitted.too_small_count,
         clusters=_clusters(reference),
+        dispersion=_dispersion(reference, ruler),
         heads=_head_scales(reference, schema),
     )
 
@@ -313,6 +320,19 @@ def _head_scales(reference: Window, schema: Schema) -> dict[str, HeadScale]:
             curve = _fit_curve(Task.BINARY, chance, outcome, weight)
             found[head.name] = HeadScale(rate, curve)
     return found
+
+
+def _dispersion(reference: Window, ruler: Ruler) -> float | None:
+    """How labels scatter around the reference's own curve; None without times, or for values."""
+    if ruler.task is Task.REGRESSION or ruler.curve is None or reference.ts_us is None:
+        return None
+    assert reference.score is not None
+    assert reference.label is not None
+    judged = np.flatnonzero(np.isfinite(reference.score) & np.isfinite(reference.label))
+    residual, information = calibration_of_rows(
+        ruler, reference.score[judged], reference.label[judged]
+    )
+    return day_dispersion(reference.ts_us[judged], residual, information)
 
 
 def _clusters(reference: Window) -> int:

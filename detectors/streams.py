@@ -31,10 +31,12 @@ from detectors.scales import (
     mix_groups,
     share_of,
 )
+from detectors.slice_search import searched_columns
 from detectors.statistics import statistics, statistics_of
 
 __all__ = [
     "by_cluster",
+    "calibration_step",
     "effect_words",
     "feature_streams",
     "forecast_streams",
@@ -44,6 +46,10 @@ __all__ = [
 ]
 
 LABELLED_SHARE = 2.0 / 3.0
+FOUND_SHARE = 0.1
+"""Of the page budget, kept for slices that a search finds while it runs; see `slice_search.py`."""
+MOST_SCATTER = 4.0
+"""Where days scatter more than this, rows tell little and ticks alone are followed."""
 BY_CLUSTER = 0.5
 """What of the weight of calibration goes to evidence by cluster, where clusters are known."""
 MEAN_STEP = 0.1
@@ -81,8 +87,7 @@ def label_streams(profile: Profile, settings: Settings) -> tuple[StreamSpec, ...
         return ()
     loss = loss_scale(profile)
     relative = loss.mean / loss.sd if loss.mean > 0.0 else 1.0
-    regression = profile.schema.task is Task.REGRESSION
-    step = MEAN_STEP if regression else CALIBRATION_STEP
+    step = calibration_step(profile)
     kept = 1.0 - BY_CLUSTER if by_cluster(profile, settings) else 1.0
     classes = [
         [StreamSpec(Stream("loss", "mean", Tier.PAGE), 1.0, LOSS_STEP * relative)],
@@ -93,9 +98,19 @@ def label_streams(profile: Profile, settings: Settings) -> tuple[StreamSpec, ...
         mean = base.mean if base is not None and base.mean > 0.0 else loss.mean or loss.sd
         step = max(LOSS_STEP, settings.margin) * mean / difference_scale(profile).sd
         classes.append(_sliced(profile, [("transfer", "difference", step, "")]))
-    return tuple(
-        _weighted(spec, LABELLED_SHARE / len(classes)) for members in classes for spec in members
-    )
+    share = _labelled_share(profile, settings) / len(classes)
+    return tuple(_weighted(spec, share) for members in classes for spec in members)
+
+
+def calibration_step(profile: Profile) -> float:
+    """The smallest change of level that matters: log odds, or sd of a regression's residual."""
+    return MEAN_STEP if profile.schema.task is Task.REGRESSION else CALIBRATION_STEP
+
+
+def _labelled_share(profile: Profile, settings: Settings) -> float:
+    """What streams with labels have, less what is kept for slices still to be found."""
+    searched = bool(searched_columns(profile.schema)) and by_cluster(profile, settings)
+    return LABELLED_SHARE - (FOUND_SHARE if searched else 0.0)
 
 
 def _calibration_streams(profile: Profile, step: float, kept: float) -> list[StreamSpec]:
@@ -133,20 +148,25 @@ def forecast_streams(profile: Profile, settings: Settings) -> tuple[StreamSpec, 
     """
     if not by_cluster(profile, settings):
         return ()
-    share = LABELLED_SHARE / (3 if profile.schema.has_baseline else 2) * BY_CLUSTER
+    share = (
+        _labelled_share(profile, settings) / (3 if profile.schema.has_baseline else 2) * BY_CLUSTER
+    )
     whole = [("calibration", "by_cluster", CALIBRATION_STEP, "")]
     return tuple(_weighted(spec, share) for spec in _sliced(profile, whole))
 
 
 def by_cluster(profile: Profile, settings: Settings) -> bool:
-    """Whether evidence on calibration can be multiplied over clusters.
+    """Whether evidence on calibration can be multiplied over clusters, or over rows.
 
-    The reference must name them, and say what a score means unless outcomes do.
+    The reference must name clusters, or show that its rows scatter from day to day much as
+    independent ones; and it must say what a score means, unless outcomes do.
     """
     probabilities = _labelled(profile) and profile.schema.task is not Task.REGRESSION
     against_outcomes = settings.calibration is CalibratedTo.OUTCOMES
     known = against_outcomes or profile.ruler.curve is not None
-    return probabilities and known and profile.clusters >= FEWEST_CLUSTERS
+    scatter = profile.dispersion
+    alone = not profile.clusters and scatter is not None and scatter <= MOST_SCATTER
+    return probabilities and known and (alone or profile.clusters >= FEWEST_CLUSTERS)
 
 
 def _labelled(profile: Profile) -> bool:

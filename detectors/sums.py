@@ -205,7 +205,7 @@ def _label_parts(window: Window, ruler: Ruler, rows: Any) -> FloatArray:
     put(Sum.LABEL, weight * label)
     if score is None:
         return parts
-    residual, information = _calibration(ruler, score, label)
+    residual, information = calibration_of_rows(ruler, score, label)
     shared = None if window.cluster is None else window.cluster.codes[rows]
 
     def squared(part: FloatArray, where: Any) -> FloatArray:
@@ -242,7 +242,7 @@ def _label_parts(window: Window, ruler: Ruler, rows: Any) -> FloatArray:
     return parts
 
 
-def _calibration(
+def calibration_of_rows(
     ruler: Ruler, score: FloatArray, label: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Residual (n,) and information (n,) of each row; NaN scores give NaN residuals."""

@@ -10,6 +10,13 @@ wins. The control gives every game an outcome drawn from its own forecast. The s
 repeats the first 400 games of the control 30 times: forecasts that share an outcome. Row by row
 they convict, cluster by cluster they must not.
 
+The last two columns are what is followed live, from the first game on: the day on whose evening the
+once-only question is answered, and the pages of the budgeted evidence with a ninth of the budget.
+
+**Row by row**: forecasts without clusters, whose days share a noise of log odds (AR(1), φ = .8).
+The discount is what 35 reference days say of it. Pages in 60 days without a change, at a ninth of a
+page in 30 days, and the median delay of a shift; nothing is followed so at a discount above four.
+
 **Classes** (cifar10_net_outputs). Class by class, is the mean probability the share of labels?
 Biased is a class whose z over all 10,000 images passes Bonferroni at .05. Found: by
 Benjamini-Hochberg at .05 on one look, and by e-BH on e-values that may be peeked at, over 20 random
@@ -28,12 +35,18 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 from detectors.calibration.cluster import cluster_log_e, row_e_values
+from detectors.calibration.dispersion import day_dispersion
+from detectors.calibration.over_time import Null, follow, null_of, read_tick, start_forecasts
+from detectors.calibration.recalibration import fit_recalibration
 from detectors.multiple import benjamini_hochberg, e_benjamini_hochberg
-from detectors.records import BoolArray, FloatArray, IntArray
+from detectors.records import DAY_US, BoolArray, FloatArray, IntArray
+from detectors.streams import MOST_SCATTER
 
 SHIFTS = (0.2, 0.4, -0.2, -0.4)
 RATE = 0.05
 COPIES = 30
+SHARE = 1.0 / 9.0
+"""Of the page budget, what all rows have by cluster where there is a baseline and no slice."""
 
 
 def first_game(p: FloatArray, y: FloatArray, cluster: IntArray, limit: float) -> int | None:
@@ -54,7 +67,8 @@ def leagues(folder: Path, controls: int, seed: int) -> None:
     table = pq.read_table(folder / "data.parquet").to_pandas()
     sys.stdout.write(
         f"{'league':8}{'games':>8}{'surplus, points':>18}{'by game':>14}{'by day':>8}"
-        f"{'null found':>14}{'dependent, rows':>18}{'clusters':>12}\n"
+        f"{'null found':>14}{'dependent, rows':>18}{'clusters':>12}{'live, once':>12}"
+        f"{'budgeted':>24}\n"
     )
     for league, games in table.groupby("league"):
         games = games.sort_values("date", kind="stable")
@@ -78,8 +92,111 @@ def leagues(folder: Path, controls: int, seed: int) -> None:
         sys.stdout.write(
             f"{league:8}{len(p):>8,}{f'{surplus:+.1f} ± {error:.1f}':>18}{found[0]:>14}"
             f"{found[1]:>8}{f'{null} of {controls}':>14}{f'{rows} of {controls}':>18}"
-            f"{f'{clusters} of {controls}':>12}\n"
+            f"{f'{clusters} of {controls}':>12}{live(p, y, games['date'].to_numpy()):>36}\n"
         )
+
+
+def live(p: FloatArray, y: FloatArray, date: np.ndarray) -> str:
+    """Games seen when the daemon's daily look would have told: once, and within the budget."""
+    day = date.astype("datetime64[D]").astype(np.int64)
+    state, once, pages = start_forecasts(0), "never", []
+    centre = float(np.log(y.mean() / (1 - y.mean())))
+    last = day[0]
+    for now in np.unique(day):
+        inside = day == now
+        tick = read_tick(
+            p[inside], y[inside], np.arange(int(inside.sum())), [], places=0, centre=centre
+        )
+        hours = min((now - last) * 24.0, 24.0) * min((now - day[0]) / 14.0, 1.0)
+        state, found = follow(
+            state,
+            tick,
+            start_us=int(now) * DAY_US,
+            stake=np.array([SHARE * hours * (now - day[0] >= 14)]),
+            threshold=720.0,
+            mute_us=7 * DAY_US,
+        )
+        last, seen = now, int((day <= now).sum())
+        once = f"{seen:,}" if state.never_right and once == "never" else once
+        pages += [f"{seen:,}"] * len(found)
+    more = f" and {len(pages) - 2} more" if len(pages) > 2 else ""
+    return f"{once:>8}  {', '.join(pages[:2]) or 'never'}{more}"
+
+
+def days_of(
+    rng: np.random.Generator, days: int, rows: int, noise: float, shift: float = 0.0
+) -> tuple[FloatArray, FloatArray]:
+    """Probabilities and labels (days, rows); a day's log odds are off by an AR(1) of sd `noise`."""
+    z = rng.normal(-0.5, 1.0, (days, rows))
+    off = np.zeros(days)
+    for t in range(1, days):
+        off[t] = 0.8 * off[t - 1] + noise * 0.6 * rng.normal()
+    chance = 1 / (1 + np.exp(-(z + off[:, None] + shift)))
+    return 1 / (1 + np.exp(-z)), (rng.random((days, rows)) < chance).astype(np.float64)
+
+
+def row_by_row(worlds: int, seed: int) -> None:
+    sys.stdout.write(
+        f"\n{'rows a day':>10}{'noise':>8}{'discount':>10}{'followed':>10}{'pages / 30 d':>16}"
+        f"{'shift .3: days':>16}{'missed':>8}{'shift .6: days':>16}{'missed':>8}\n"
+    )
+    for rows in (50, 500):
+        for noise in (0.0, 0.1, 0.3):
+            discounts, pages, kept = [], 0, 0
+            delays: dict[float, list[float]] = {0.3: [], 0.6: []}
+            for world in range(worlds):
+                rng = np.random.default_rng([seed, rows, round(100 * noise), world])
+                p, y = days_of(rng, 35, rows, noise)
+                curve = fit_recalibration(p.ravel(), y.ravel())
+                r = curve.apply(p.ravel())
+                ts = np.repeat(np.arange(35) * DAY_US, rows)
+                scatter = day_dispersion(ts, y.ravel() - r, r * (1 - r))
+                assert scatter is not None
+                discounts.append(scatter)
+                if scatter > MOST_SCATTER:
+                    continue
+                kept += 1
+                null = null_of(p.ravel(), curve, p.size / scatter, scatter)
+                pages += len(alarms_of(null, *days_of(rng, 60, rows, noise)))
+                for shift, found in delays.items():
+                    days = alarms_of(null, *days_of(rng, 60, rows, noise, shift))
+                    found.append(days[0] + 1.0 if days else np.inf)
+            rate = pages / max(2 * kept, 1)
+            error = np.sqrt(max(pages, 1)) / max(2 * kept, 1)
+            told = "".join(
+                f"{np.median(found) if found else np.nan:>16.0f}{np.mean(np.isinf(found)):>8.0%}"
+                for found in delays.values()
+            )
+            sys.stdout.write(
+                f"{rows:>10}{noise:>8.1f}{np.mean(discounts):>10.2f}{kept / worlds:>10.0%}"
+                f"{f'{rate:.3f} ± {error:.3f}':>16}{told}\n"
+            )
+
+
+def alarms_of(null: Null, p: FloatArray, y: FloatArray) -> list[int]:
+    """Days of alarms on live days (days, rows), a ninth of the budget staked."""
+    state, alarms = start_forecasts(0), []
+    for day in range(len(p)):
+        tick = read_tick(
+            null.probability(p[day]),
+            y[day],
+            np.arange(p.shape[1]),
+            [],
+            places=0,
+            centre=null.centre,
+            cost=null.cost,
+            discount=null.discount,
+        )
+        state, found = follow(
+            state,
+            tick,
+            start_us=day * DAY_US,
+            stake=np.array([SHARE * 24.0]),
+            threshold=720.0,
+            mute_us=7 * DAY_US,
+        )
+        alarms += [day] * len(found)
+    return alarms
 
 
 def surplus_z(p: FloatArray, y: FloatArray) -> FloatArray:
@@ -140,6 +257,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--small", action="store_true", help="5 controls")
     given = parser.parse_args()
+    row_by_row(4 if given.small else 40, given.seed)
     for name, show, many in (
         ("fte_game_forecasts", leagues, 100),
         ("cifar10_net_outputs", classes, 20),

@@ -96,13 +96,14 @@ def read_tick(
     places: int,
     centre: float,
     cost: FloatArray | None = None,
+    discount: float = 1.0,
 ) -> ForecastTick:
     """Average within clusters, multiply over them: for all rows and each slice.
 
-    `cluster` (n,) numbers the clusters from 0 in order of time.
-
-    `slices` holds, for every declaration, the place (n,) of a row's slice among `places`, or -1.
-    `cost` (J,) is a log taken off each cluster's e-value: the price of a null that was estimated.
+    `cluster` (n,) numbers the clusters from 0 in order of time. `slices` holds, for every
+    declaration, the place (n,) of a row's slice among `places`, or -1. `cost` (J,) is a log taken
+    off each cluster's e-value: the price of a null that was estimated. `discount` divides the log:
+    how much more clusters scatter from day to day than they would alone.
     """
     e = np.exp(np.column_stack([row_log_e(p, y, centre), row_verdict_log_e(p, y)]))
     moved = log_odds(np.clip(p, SAFE, 1.0 - SAFE))[:, None] + np.array(MOVES)
@@ -119,17 +120,22 @@ def read_tick(
         if not len(inside):
             continue
         at = np.zeros(len(inside), np.int64) if code is None else code[inside].astype(np.int64) + 1
-        pairs, group = np.unique(at * many + cluster[inside], return_inverse=True)
-        of = pairs // many
+        if many == len(p):
+            # every row is its own cluster
+            order = np.argsort(cluster[inside], kind="stable")
+            inside, of, group = inside[order], at[order], np.arange(len(inside))
+        else:
+            pairs, group = np.unique(at * many + cluster[inside], return_inverse=True)
+            of = pairs // many
         gap, sure = y[inside] - p[inside], p[inside] * (1.0 - p[inside])
         means = group_means(np.column_stack([e[inside], gap, sure, expected[inside]]), group)
         gaps, rest = means[:, columns], means[:, columns + 2 :]
-        np.add.at(log_e, of, np.log(means[:, :ALTERNATIVES]) - cost)
+        np.add.at(log_e, of, (np.log(means[:, :ALTERNATIVES]) - cost) / discount)
         np.add.at(clusters, of, 1.0)
         parts = np.column_stack([gaps + rest[:, NOT_MOVED], gaps**2, rest])
         np.add.at(sums.T, of, parts)
         if code is None:
-            verdict = np.log(means[:, ALTERNATIVES:columns])
+            verdict = np.log(means[:, ALTERNATIVES:columns]) / discount
             squares = float(np.square(gaps * np.bincount(group)).sum())
             implied = float(sure.sum())
     return ForecastTick(log_e, verdict, clusters, sums, len(p), squares, implied)
@@ -282,11 +288,15 @@ def follow(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Null:
-    """What a score is held to: itself, or the reference's `curve` at a `cost` (J,) a cluster."""
+    """What a score is held to: itself, or the reference's `curve` at a `cost` (J,) a cluster.
+
+    `discount` is how much more clusters scatter from day to day than they would alone.
+    """
 
     centre: float
     cost: FloatArray
     curve: Curve | None = None
+    discount: float = 1.0
 
     def probability(self, score: FloatArray) -> FloatArray:
         """The probability (n,) that labels are held to."""
@@ -294,9 +304,9 @@ class Null:
         return np.clip(p, SAFE, 1.0 - SAFE)
 
 
-def null_of(score: FloatArray, curve: Curve | None, clusters: int) -> Null:
+def null_of(score: FloatArray, curve: Curve | None, clusters: float, discount: float = 1.0) -> Null:
     """The null for scores like (n,) these; a curve was learnt from so many clusters of labels."""
-    held = Null(0.0, np.zeros(ALTERNATIVES), curve)
+    held = Null(0.0, np.zeros(ALTERNATIVES), curve, discount)
     p = held.probability(score[np.isfinite(score)])
     centre = float(log_odds(np.array(p.mean()))) if len(p) else 0.0
     if curve is None:

@@ -50,6 +50,7 @@ from monitor.rows.held import FileRows
 from monitor.watching.aftermath import Rebase
 from monitor.watching.day_words import by_day_json
 from monitor.watching.fleet import Fleet, fleet_of
+from monitor.watching.forecast_watch import followed_slices
 from monitor.watching.in_step import in_step
 from monitor.watching.judgement import CERTAIN, Ledger, judge, spends_budget, standing_verdict
 from monitor.watching.lender import Lender
@@ -510,6 +511,10 @@ def to_json(result: Replay) -> dict[str, Any]:
             for domain in result.domains
             for request in domain.requests
         ],
+        "found_slices": {
+            d.deployment.domain: followed_slices(d.watch, d.progress.forecast_watch)
+            for d in result.domains
+        },
         "notes": list(result.notes),
     }
 

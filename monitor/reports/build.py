@@ -181,6 +181,7 @@ def write_down(
     details: Mapping[str, Any] | None = None,
     gate: Mapping[str, Any] | None = None,
     mappings: Sequence[MappingVersion] = (),
+    followed: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """The report as plain JSON values; an infinite bound is null and nothing is NaN."""
     verified = verification_json(mappings)
@@ -220,6 +221,7 @@ def write_down(
         "versions": None,
     }
     report["transfer"].update(details or {})
+    report["calibration"]["followed"] = [dict(one) for one in followed]
     report["gate"] = None if gate is None else dict(gate)
     report["transfer"]["trajectory"] = [] if path is None else _trajectory(path)
     return plain(report)  # type: ignore[no-any-return]  # a dict in, a dict out

@@ -160,6 +160,7 @@ def _section(report: view.Report, at: int, *, many: bool) -> dict[str, Any]:
         "performance_notes": view.performance_notes(report),
         "budget": view.budget_words(report),
         "found_slices": view.found_slices(report),
+        "followed": view.followed_lines(report),
         "outputs": view.further_outputs(report),
         "spread": view.spread_words(report),
         "columns": ordered[:MOST_COLUMNS],

@@ -186,6 +186,7 @@ def live_report(
             gate_of(verdict, standing, checks=answers.checks, maturity=maturity, doubts=doubts)
         ),
         mappings=mappings,
+        followed=status.get("found_slices", []),
     )
     return {**report, "versions": plain(facts_json(watch.versions))}
 

@@ -132,6 +132,12 @@ def _slices(report: view.Report, sub: str) -> list[str]:
             f"{sub} Slices that a search of half of the rows found, judged on the other half\n",
             _calibrated(found),
         ]
+    if followed := view.followed_lines(report):
+        parts += [
+            f"{sub} Found slices that are followed\n",
+            *(f"- {escaped(line)}" for line in followed),
+            "",
+        ]
     if report["transfer"]["slices"]:
         parts += [
             f"{sub} Transfer by slice\n",

@@ -12,7 +12,10 @@ from detectors.transfer.ladder import recovery_ladder
 from detectors.transfer.standing import facts_words
 from monitor.durations import budget_words
 from monitor.replaying.replay import DomainReplay, Replay, budget_json, headline_of, replay_gate
+from monitor.reports.view import followed_line
 from monitor.watching.day_words import day_sentences
+from monitor.watching.forecast_watch import followed_slices
+from monitor.watching.found_slices import SOME_EVIDENCE
 
 STYLE = {
     TransferState.HELPS: "green",
@@ -100,6 +103,11 @@ def _domain(domain: DomainReplay, console: Console) -> None:
     by_day = budget_json(domain, domain.watch.settings)["by_day"]
     for words in day_sentences(by_day):
         console.print(Text(f"  {words}", style="dim"))
+    for one in followed_slices(domain.watch, domain.progress.forecast_watch):
+        if one["evidence"] >= SOME_EVIDENCE:
+            console.print(
+                Text(f"  found slice {followed_line(one)}", style="yellow"), soft_wrap=True
+            )
     if not domain.incidents:
         console.print(Text("  no incidents", style="dim"))
     for incident in sorted(domain.incidents, key=lambda i: i.opened_at):

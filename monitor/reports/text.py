@@ -25,6 +25,7 @@ from monitor.reports.view import (
     candidates_words,
     column_cells,
     diagnosis_words,
+    followed_lines,
     found_slices,
     further_outputs,
     headline,
@@ -90,6 +91,7 @@ def render_text(report: Report, console: Console, *, everything: bool = False) -
     _outputs(report, console, everything=everything)
     _outputs(report, console, everything=everything)
     _slices(report, console, everything=everything)
+    _followed(report, console, everything=everything)
     _checks(report, console, everything=everything)
     _columns(report, console, everything=everything)
     _incidents(report, console)
@@ -192,6 +194,17 @@ def _outputs(report: Report, console: Console, *, everything: bool) -> None:
         console.print(_indented(table))
     if spread := spread_words(report):
         console.print(_indented(Text(spread, style="dim")))
+    console.print()
+
+
+def _followed(report: Report, console: Console, *, everything: bool) -> None:
+    """Slices that a search found, followed on rows since."""
+    lines = followed_lines(report)
+    if not lines:
+        return
+    console.print(_indented(Text(f"Found slices  {len(lines)} followed", style="dim")))
+    for line in lines if everything else lines[:3]:
+        console.print(_indented(Text(line)))
     console.print()
 
 

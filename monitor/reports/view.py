@@ -106,6 +106,25 @@ def _head_name(head: Mapping[str, Any]) -> str:
     return f"{head['name']}: true in {head['observed']:.1%}{pinball}"
 
 
+def followed_lines(report: Report) -> list[str]:
+    """The found slices that are followed since their search, the strongest evidence first."""
+    return [followed_line(one) for one in report["calibration"].get("followed", [])]
+
+
+def followed_line(one: Mapping[str, Any]) -> str:
+    """A found slice, since when it is followed, and what has been seen of it."""
+    return (
+        f"{name_of(one['name'])} since {one['since'][:10]}: {_level_words(one)}, "
+        f"{one['evidence']:.1%} of the evidence that a page takes"
+    )
+
+
+def _level_words(one: Mapping[str, Any]) -> str:
+    if one["level"] is None or one["error"] is None:
+        return "no labelled rows yet"
+    return f"level {one['level']:+.2f} ± {one['error']:.2f}"
+
+
 def spread_words(report: Report) -> str:
     """What standard residuals say of a mean with an sd; "" without one."""
     spread = report["calibration"].get("spread")

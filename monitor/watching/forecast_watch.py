@@ -7,7 +7,7 @@ outcome that is known, and are left out. That is decided before their labels are
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -35,13 +35,30 @@ from detectors.records import (
     Finding,
     FloatArray,
     IntArray,
+    Stream,
+    StreamSpec,
     Tier,
     Window,
     concat_windows,
     to_datetime,
 )
+from detectors.slice_search import searched_columns
 from detectors.slices import slice_codes
-from detectors.streams import effect_words
+from detectors.streams import FOUND_SHARE, effect_words
+from monitor.rows.base import RowSource
+from monitor.watching.found_slices import (
+    EVICTED_US,
+    NO_SLOTS,
+    SEARCH_EVERY_US,
+    Slot,
+    Slots,
+    can_search,
+    cleared,
+    evicted,
+    noted,
+    proposed,
+    with_found,
+)
 from monitor.watching.watch import Watch
 
 VERDICT = "calibration.verdict"
@@ -56,7 +73,8 @@ class ForecastWatch:
 
     `seen` (m,) are digests of the clusters that have begun, at `seen_us` (m,). `days` holds sums
     (k, S) of each of the last 28 days, `total` (k,) those of all rows since the start: what
-    `shift_of` reads. `told`: the verdict has been.
+    `shift_of` reads. `told`: the verdict has been. `slots` hold slices that a search found; those
+    let go are not proposed before the instant `shelved` says.
     """
 
     forecasts: Forecasts
@@ -65,6 +83,8 @@ class ForecastWatch:
     days: dict[int, FloatArray] = field(default_factory=dict)
     total: FloatArray = field(default_factory=lambda: np.zeros(SHIFT_SUMS))
     told: bool = False
+    slots: Slots = NO_SLOTS
+    shelved: dict[str, int] = field(default_factory=dict)
     pending: list[Window] = field(default_factory=list)
 
     def effect_of(self, place: int, since_us: int) -> tuple[float, float] | None:
@@ -83,6 +103,8 @@ class ForecastWatch:
             "days": [[day, _out(sums)] for day, sums in self.days.items()],
             "total": _out(self.total),
             "told": self.told,
+            "slots": [None if slot is None else slot.to_list() for slot in self.slots],
+            "shelved": self.shelved,
         }
 
     @classmethod
@@ -95,14 +117,21 @@ class ForecastWatch:
             days={day: _in(sums) for day, sums in stored["days"]},
             total=_in(stored["total"]),
             told=stored["told"],
+            slots=tuple(None if slot is None else Slot.of(slot) for slot in stored["slots"]),
+            shelved=dict(stored["shelved"]),
         )
+
+    def evidence(self, threshold: float) -> FloatArray:
+        """M / A (20,) of the slots."""
+        held = self.forecasts.wealth[len(self.forecasts.wealth) - len(self.slots) :]
+        return np.asarray(np.exp(np.logaddexp.reduce(held, axis=1)) / threshold)
 
 
 def open_forecast_watch(watch: Watch) -> ForecastWatch | None:
     """Nothing staked yet; None where clusters are unknown or ticks are row counts."""
     if not watch.forecast_specs or watch.settings.tick_rows is not None:
         return None
-    return ForecastWatch(start_forecasts(len(watch.forecast_specs) - 1))
+    return ForecastWatch(start_forecasts(len(watch.forecast_specs) - 1 + len(NO_SLOTS)))
 
 
 def gathering(
@@ -118,6 +147,7 @@ def gathering(
 def _needed(piece: Window, watch: Watch) -> Window:
     """A piece with what is read of it alone, its labelled rows."""
     sliced = {name for ref in watch.profile.slices for name in ref.columns}
+    sliced |= set(searched_columns(watch.schema))
     assert piece.label is not None
     thin = Window(
         rows=piece.rows,
@@ -166,15 +196,19 @@ def step_forecast_watch(
         rows.label,
         np.unique(numbers, return_inverse=True)[1].astype(np.int64),
         codes,
-        places=len(watch.profile.slices),
+        places=len(watch.profile.slices) + len(forecast_watch.slots),
         centre=null.centre,
         cost=null.cost,
+        discount=null.discount,
     )
+    p = null.probability(rows.score)
+    tick = with_found(tick, forecast_watch.slots, rows, numbers, p, null)
     before = forecast_watch.forecasts
     share = float(shares_at(np.array([age_us]), fleet=fleet)[0, 0])
     waited = (start_us - before.last_us.astype(np.float64)) / HOUR_US
     hours = np.where(before.last_us == NEVER, watch.base_tick_us / HOUR_US, waited)
-    weight = np.array([spec.weight for spec in watch.forecast_specs])
+    specs = (*watch.forecast_specs, *found_specs(forecast_watch))
+    weight = np.array([0.0 if spec is None else spec.weight for spec in specs])
     forecast_watch.forecasts, alarms = follow(
         before,
         tick,
@@ -184,10 +218,18 @@ def step_forecast_watch(
         mute_us=MUTE_DAYS * DAY_US,
     )
     _add_day(forecast_watch, start_us, tick.sums)
+    evidence = forecast_watch.evidence(watch.settings.budget.threshold_hours(Tier.PAGE))
+    slots = noted(forecast_watch.slots, evidence, instant_us)
+    places = [a.place - len(watch.forecast_specs) for a in alarms]
+    forecast_watch.slots = tuple(
+        replace(slot, shown_us=instant_us) if slot is not None and at in places else slot
+        for at, slot in enumerate(slots)
+    )
     found = []
     for alarm in alarms:
         seen = forecast_watch.effect_of(alarm.place, alarm.onset_us)
-        spec = watch.forecast_specs[alarm.place]
+        spec = specs[alarm.place]
+        assert spec is not None
         effect = 0.0 if seen is None else seen[0]
         found.append(
             Finding(
@@ -199,7 +241,11 @@ def step_forecast_watch(
                 slice=spec.stream.slice,
                 evidence=alarm.evidence,
                 effect=effect,
-                detail=f"{effect_words(spec, effect, watch.profile)}, cluster by cluster",
+                detail=(
+                    f"{effect_words(spec, effect, watch.profile)}, "
+                    f"{'cluster by cluster' if watch.profile.clusters else 'row by row'}"
+                    f"{_found_words(forecast_watch, spec)}"
+                ),
             )
         )
     return [*found, *_verdict(watch, forecast_watch, instant_us)]
@@ -234,11 +280,86 @@ def _verdict(watch: Watch, forecast_watch: ForecastWatch, instant_us: int) -> li
     ]
 
 
+def found_specs(forecast_watch: ForecastWatch) -> tuple[StreamSpec | None, ...]:
+    """The stream of each slot; those that hold a slice share what is kept for them."""
+    held = sum(slot is not None for slot in forecast_watch.slots)
+    return tuple(
+        None
+        if slot is None
+        else StreamSpec(
+            Stream("calibration", "by_cluster", Tier.PAGE, slice=slot.name),
+            FOUND_SHARE / held,
+            SHIFT_GATE,
+        )
+        for slot in forecast_watch.slots
+    )
+
+
+def search_when_due(
+    watch: Watch,
+    forecast_watch: ForecastWatch | None,
+    rows: RowSource,
+    *,
+    end_us: int,
+    instant_us: int,
+    promised: bool,
+) -> None:
+    """Once a week let go of slices without evidence and look for new ones among judged rows."""
+    if forecast_watch is None or end_us % SEARCH_EVERY_US or not can_search(watch):
+        return
+    null = watch.forecast_null
+    slots, gone = evicted(forecast_watch.slots, instant_us)
+    kept = {name: until for name, until in forecast_watch.shelved.items() if until > instant_us}
+    forecast_watch.shelved = {**kept, **dict.fromkeys(gone, instant_us + EVICTED_US)}
+    if promised and null is not None:
+        shelved = frozenset(forecast_watch.shelved)
+        new = proposed(watch, null, rows, slots, shelved, end_us=end_us, instant_us=instant_us)
+        for place in range(len(slots)):
+            if slots[place] is None and new:
+                slots = (*slots[:place], new.pop(0), *slots[place + 1 :])
+                at = len(watch.forecast_specs) + place
+                forecast_watch.forecasts = cleared(forecast_watch.forecasts, at)
+                for sums in forecast_watch.days.values():
+                    sums[:, at] = 0.0
+    forecast_watch.slots = slots
+
+
+def followed_slices(watch: Watch, forecast_watch: ForecastWatch | None) -> list[dict[str, Any]]:
+    """The found slices that are followed, with what has been seen of each, for people."""
+    if forecast_watch is None:
+        return []
+    told = []
+    evidence = forecast_watch.evidence(watch.settings.budget.threshold_hours(Tier.PAGE))
+    for at, slot in enumerate(forecast_watch.slots):
+        if slot is None:
+            continue
+        seen = forecast_watch.effect_of(len(watch.forecast_specs) + at, slot.born_us)
+        told.append(
+            {
+                "name": slot.name,
+                "since": to_datetime(slot.born_us).isoformat(),
+                "evidence": round(float(evidence[at]), 4),
+                "level": None if seen is None else round(seen[0], 4),
+                "error": None if seen is None else round(seen[1], 4),
+            }
+        )
+    return sorted(told, key=lambda one: (-float(one["evidence"] or 0.0), str(one["name"])))
+
+
+def _found_words(forecast_watch: ForecastWatch, spec: StreamSpec) -> str:
+    for slot in forecast_watch.slots:
+        if slot is not None and slot.name == spec.stream.slice:
+            since = f"{to_datetime(slot.born_us):%-d %b}"
+            return f" (a slice that a search found on {since}, judged on rows since)"
+    return ""
+
+
 def recent_shift(
     watch: Watch, progress_watch: ForecastWatch, stream: str
 ) -> tuple[float, float] | None:
     """The shift of a stream of this watch in the last 28 days of labels; None where it has none."""
-    names = {VERDICT: 0, **{s.stream.id: at for at, s in enumerate(watch.forecast_specs)}}
+    specs = (*watch.forecast_specs, *found_specs(progress_watch))
+    names = {VERDICT: 0, **{s.stream.id: at for at, s in enumerate(specs) if s is not None}}
     if stream not in names or not progress_watch.days:
         return None
     return progress_watch.effect_of(names[stream], max(progress_watch.days) + DAY_US - RECENT_US)

@@ -23,6 +23,7 @@ from detectors.records import (
     Finding,
     FloatArray,
     IntArray,
+    Maturity,
     Window,
 )
 from detectors.schema.ticks import learn_runs, tick_checks
@@ -34,6 +35,7 @@ from monitor.watching.day_watch import DayWatch, close_day, open_day_watch, step
 from monitor.watching.forecast_watch import (
     gathering,
     open_forecast_watch,
+    search_when_due,
     step_forecast_watch,
 )
 from monitor.watching.label_watch import open_label_watch, step_label_watch, watching, without_pages
@@ -306,6 +308,15 @@ def _close(
         if end_us % clock.tick_us == 0:
             findings += _step(watch, progress, name, instant_us)
         findings += step_day_watch(watch, progress.day_watch(name), summary, instant_us, fleet)
+        if name == "label":
+            search_when_due(
+                watch,
+                progress.forecast_watch,
+                rows,
+                end_us=end_us,
+                instant_us=instant_us,
+                promised=clock.bank.maturity is Maturity.GUARANTEED,
+            )
     progress.evaluated_until_us = instant_us
     return Evaluation(instant_us, tuple(summaries), tuple(findings), day_closed)
 

@@ -47,6 +47,7 @@ from monitor.watching.aftermath import Rebase
 from monitor.watching.alignment import version_facts
 from monitor.watching.day_words import by_day_json
 from monitor.watching.fleet import Fleet, fleet_of
+from monitor.watching.forecast_watch import followed_slices
 from monitor.watching.in_step import in_step
 from monitor.watching.judgement import Ledger, Step, current_verdict, judge, standing_verdict
 from monitor.watching.lender import Lender
@@ -693,6 +694,7 @@ class Runner:
             "left_out": progress.left_out,
             "detectors": run_lengths(progress.named),
             "by_day": by_day_json(progress, watch.settings),
+            "found_slices": followed_slices(watch, progress.forecast_watch),
         }
 
 

@@ -124,7 +124,9 @@ def _forecast_null(reference: Window, profile: Profile, settings: Settings) -> N
     relative = settings.calibration is CalibratedTo.REFERENCE
     drawn = sample_rows(reference, DIAGNOSIS_ROWS, seed=0)
     assert drawn.score is not None
-    return null_of(drawn.score, profile.ruler.curve if relative else None, profile.clusters)
+    scatter = 1.0 if profile.clusters else profile.dispersion or 1.0
+    known = profile.clusters or profile.labelled / scatter
+    return null_of(drawn.score, profile.ruler.curve if relative else None, known, scatter)
 
 
 def comparable_reference(reference: Window, schema: Schema, settings: Settings) -> Window:
