@@ -103,7 +103,7 @@ def show(mapping_id: str, output: str, service: Service) -> None:
 @service_option
 def import_file(file: str, model: str | None, by: str, service: Service) -> None:
     """Propose the mappings of FILE (YAML or JSON): all of them, or none if one is wrong."""
-    from monitor.mapping.files import read_file
+    from monitor.mapping.files import as_text, read_file
 
     path = Path(file)
     try:
@@ -116,27 +116,12 @@ def import_file(file: str, model: str | None, by: str, service: Service) -> None
     if not name:
         msg = f"{file}: names no model; add `model: NAME` or give --model"
         raise InputError(msg)
-    lines = [_line(line, at, file) for at, line in enumerate(given["mappings"], start=1)]
+    lines = [as_text(line, at, file) for at, line in enumerate(given["mappings"], start=1)]
     done = service.post("/v1/mappings", {"model": str(name), "by": by, "mappings": lines})
     added = len(done["added"])
     click.echo(f"{added} to review, {done['unchanged']} as they were")
     for line in done["added"]:
         click.echo(f"  {line['id']}  {line['domain']}: {line['words']}")
-
-
-def _line(line: Any, at: int, file: str) -> dict[str, Any]:
-    """An entry as JSON can hold it: YAML reads instants and numbers where text is meant."""
-    if not isinstance(line, dict):
-        msg = f"{file}: entry {at} is not an object with domain and column"
-        raise InputError(msg)
-    text = ("domain", "column", "category", "domain_column", "domain_category", "missing")
-    shown = {str(key): value for key, value in line.items()}
-    for key in text:
-        if key in shown and isinstance(shown[key], int | float) and shown[key] is not True:
-            shown[key] = f"{shown[key]:g}" if isinstance(shown[key], float) else str(shown[key])
-    if hasattr(shown.get("since"), "isoformat"):
-        shown["since"] = shown["since"].isoformat()
-    return shown
 
 
 @mapping.command()

@@ -28,6 +28,12 @@ from monitor.files.roles import ROLE_NAMES, Roles
     metavar="COLUMN:KIND:SIZE@TIME",
     help="Put a change into the log and say when it is seen: income:shift:0.5@+20d.",
 )
+@click.option(
+    "--mappings",
+    "mapping_file",
+    metavar="FILE",
+    help="Read domains by these mappings (YAML or JSON), as approved ones are.",
+)
 @click.option("--out", metavar="FILE.html", help="Also draw the timeline as one HTML file.")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
 @click.option("--exit-code", is_flag=True, help="Exit 3 on drift or harm, 5 on too little data.")
@@ -38,6 +44,7 @@ def replay(
     settings: Settings,
     model: str,
     injected: tuple[str, ...],
+    mapping_file: str | None,
     out: str | None,
     output: str,
     exit_code: bool,
@@ -52,10 +59,14 @@ def replay(
     may be repeated. Kinds: shift, scale, unit, nulls, zero-fill, unseen, swap, drop for columns;
     odds, flip, nulls for label; bias for score. The log is replayed as it was and with the
     change: false alarms of the first, delay and diagnosis of the second.
+
+    --mappings takes what `kedge mapping export` writes: its entries count as approved, so the rows
+    of a domain are read in the terms of the reference, and one that they break is a ticket.
     """
     from rich.console import Console
 
     from monitor.files.tables import read_table
+    from monitor.mapping.files import read_mappings
     from monitor.replaying.injected_replay import InjectedReplay, injected_json, injected_replay
     from monitor.replaying.injection import parse_injection
     from monitor.replaying.replay import Replay, to_json
@@ -66,17 +77,27 @@ def replay(
     injections = [parse_injection(text) for text in injected]
     # A reference may be a training table: without times, scores or labels of its own.
     reference_table = read_table(reference, roles, optional=frozenset(ROLE_NAMES))
-    log = read_table(log_path, roles, like=reference_table)
+    mappings = {} if mapping_file is None else read_mappings(mapping_file)
+    theirs = frozenset(one.entry.here for mine in mappings.values() for one in mine)
+    log = read_table(log_path, roles, like=reference_table, besides=theirs)
     for note in dict.fromkeys((*reference_table.notes, *log.notes)):
         errors.print(note, style="dim", highlight=False, markup=False)
     with _progress(errors) as on_tick:
         told: Replay | InjectedReplay
         if injections:
             told = injected_replay(
-                reference_table, log, settings, injections, model=model, on_tick=on_tick
+                reference_table,
+                log,
+                settings,
+                injections,
+                model=model,
+                on_tick=on_tick,
+                mappings=mappings,
             )
         else:
-            told = run_replay(reference_table, log, settings, model=model, on_tick=on_tick)
+            told = run_replay(
+                reference_table, log, settings, model=model, on_tick=on_tick, mappings=mappings
+            )
     result = told.changed if isinstance(told, InjectedReplay) else told
     for note in result.notes:
         errors.print(note, style="dim", highlight=False, markup=False)

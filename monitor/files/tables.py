@@ -134,13 +134,15 @@ def read_table(
     *,
     like: Table | None = None,
     optional: frozenset[str] = frozenset(),
+    besides: frozenset[str] = frozenset(),
 ) -> Table:
     """A file as columns, roles filled in.
 
     `like` is the reference this file is held against: its roles, task and kinds are taken
     over, so that a column which changed its type is seen as changed and not as another kind.
     `optional` names roles that this file may lack though the user named them, because the other
-    file has them; what neither has is refused when that one is read.
+    file has them; what neither has is refused when that one is read. `besides` names columns to
+    read though the reference does not have them.
 
     Raises:
         InputError: if the file cannot be read or a role's column holds the wrong thing.
@@ -155,7 +157,7 @@ def read_table(
         roles, inferred = infer_roles(roles, arrow.schema)
     else:
         roles = _present(like.roles, roles, arrow.schema, source=str(path))
-    return to_table(arrow, roles, path=str(path), inferred=inferred, like=like)
+    return to_table(arrow, roles, path=str(path), inferred=inferred, like=like, besides=besides)
 
 
 def _present(wanted: Roles, asked: Roles, schema: pa.Schema, *, source: str) -> Roles:
@@ -189,6 +191,7 @@ def to_table(
     path: str = "",
     inferred: tuple[str, ...] = (),
     like: Table | None = None,
+    besides: frozenset[str] = frozenset(),
 ) -> Table:
     """An Arrow table whose roles are known, as columns."""
     source = path or "the table"
@@ -205,7 +208,7 @@ def to_table(
     if weight is not None and not np.all((weight > 0) & np.isfinite(weight)):
         msg = f"{source}: --weight {roles.weight} must be above 0 and finite in every row"
         raise InputError(msg)
-    numeric, categorical, feature_notes = _features(arrow, roles, like)
+    numeric, categorical, feature_notes = _features(arrow, roles, like, besides)
     notes += feature_notes
     ts_us, ts_notes = _instants(arrow, roles.timestamp, source)
     notes += ts_notes
@@ -252,7 +255,7 @@ def to_table(
 
 
 def _features(
-    arrow: pa.Table, roles: Roles, like: Table | None
+    arrow: pa.Table, roles: Roles, like: Table | None, besides: frozenset[str]
 ) -> tuple[dict[str, FloatArray], dict[str, Categories], list[str]]:
     """Every column without a role, by the kind asked for, the reference's kind, or its type."""
     taken = set(roles.taken()) | set(roles.ignore)
@@ -270,7 +273,7 @@ def _features(
         sliced = any(name in names for names in roles.slices)
         if name in taken and not (wanted or sliced):
             continue
-        if like is not None and name not in known:
+        if like is not None and name not in known and name not in besides:
             extra.append(name)
             continue
         kind = arrow.schema.field(name).type

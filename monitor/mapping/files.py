@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-from detectors.records import Kind, MappingEntry, Schema, Window
+from detectors.records import AppliedMapping, Kind, MappingEntry, Schema, Window, to_us
 from monitor.errors import InputError, did_you_mean, shortened
 
 FIELDS = ("column", "category", "domain_column", "domain_category", "scale", "offset", "missing")
@@ -106,6 +108,67 @@ def check_file(entries: Iterable[MappingEntry]) -> None:
             msg = f"{what}column '{entry.column}' is mapped twice; leave one of them out"
             raise InputError(msg)
         seen.add(entry.key)
+
+
+def read_mappings(path: str) -> dict[str, tuple[AppliedMapping, ...]]:
+    """A file of mappings, by domain, as if somebody had approved them.
+
+    Raises:
+        InputError: it cannot be read, or an entry is wrong.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{path}: cannot be read ({type(error).__name__})"
+        raise InputError(msg) from error
+    return entries_of(read_file(text, path), path)
+
+
+def entries_of(given: Mapping[str, Any], source: str) -> dict[str, tuple[AppliedMapping, ...]]:
+    """What a file says, by domain, as if somebody had approved it.
+
+    Raises:
+        InputError: which entry is wrong, and how.
+    """
+    found: dict[str, list[AppliedMapping]] = {}
+    for at, line in enumerate(given["mappings"], start=1):
+        plain = as_text(line, at, source)
+        unknown = sorted(set(plain) - {"domain", "since", "absent", *FIELDS})
+        if unknown:
+            msg = f"{source}: entry {at} has an unknown key '{unknown[0]}'."
+            raise InputError(msg + did_you_mean(unknown[0], ("domain", "since", "absent", *FIELDS)))
+        if not plain.get("domain") or not plain.get("column"):
+            msg = f"{source}: entry {at} needs a domain and a column"
+            raise InputError(msg)
+        domain, since = str(plain.pop("domain")), plain.pop("since", None)
+        if plain.get("domain_column") == plain["column"]:
+            plain.pop("domain_column")
+        try:
+            since_us = None if since is None else to_us(datetime.fromisoformat(str(since)))
+            scale, offset = float(plain.pop("scale", 1.0)), float(plain.pop("offset", 0.0))
+        except (TypeError, ValueError) as error:
+            msg = f"{source}: entry {at}: {error}"
+            raise InputError(msg) from error
+        entry = MappingEntry(**plain, scale=scale, offset=offset)
+        found.setdefault(domain, []).append(AppliedMapping(f"entry {at}", entry, since_us))
+    return {
+        domain: tuple(sorted(mine, key=lambda one: one.entry.key)) for domain, mine in found.items()
+    }
+
+
+def as_text(line: Any, at: int, source: str) -> dict[str, Any]:
+    """An entry as JSON can hold it: YAML reads instants and numbers where text is meant."""
+    if not isinstance(line, dict):
+        msg = f"{source}: entry {at} is not an object with domain and column"
+        raise InputError(msg)
+    text = ("domain", "column", "category", "domain_column", "domain_category", "missing")
+    shown = {str(key): value for key, value in line.items()}
+    for key in text:
+        if key in shown and isinstance(shown[key], int | float) and shown[key] is not True:
+            shown[key] = f"{shown[key]:g}" if isinstance(shown[key], float) else str(shown[key])
+    if hasattr(shown.get("since"), "isoformat"):
+        shown["since"] = shown["since"].isoformat()
+    return shown
 
 
 def entry_json(entry: MappingEntry) -> dict[str, Any]:

@@ -6,12 +6,13 @@ and an alarm of the first is false unless something real happened then.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from alerts.records import Incident
-from detectors.records import HOUR_US, Finding, Settings, Tier, to_datetime, to_us
+from detectors.records import HOUR_US, AppliedMapping, Finding, Settings, Tier, to_datetime, to_us
 from monitor.files.tables import Table
 from monitor.replaying.injecting import Placed
 from monitor.replaying.injection import Injection
@@ -69,6 +70,7 @@ def injected_replay(
     *,
     model: str = "model",
     on_tick: OnTick | None = None,
+    mappings: Mapping[str, Sequence[AppliedMapping]] = MappingProxyType({}),
 ) -> InjectedReplay:
     """Replay a log as it was and with the injections put in.
 
@@ -85,9 +87,17 @@ def injected_replay(
 
     # The changed log first: an injection that does not fit is refused before minutes of work.
     changed = replay(
-        reference, log, settings, model=model, on_tick=told(INJECTED), injections=injections
+        reference,
+        log,
+        settings,
+        model=model,
+        on_tick=told(INJECTED),
+        injections=injections,
+        mappings=mappings,
     )
-    clean = replay(reference, log, settings, model=model, on_tick=told(AS_IT_WAS))
+    clean = replay(
+        reference, log, settings, model=model, on_tick=told(AS_IT_WAS), mappings=mappings
+    )
     return InjectedReplay(clean, changed, outcomes_of(clean, changed))
 
 

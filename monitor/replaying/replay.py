@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,11 @@ from alerts.mappings import MappingVersion
 from alerts.records import Incident, RequestStatus, RetrainingRequest
 from alerts.settings import AlertSettings
 from detectors.evidence.peers import FEWEST_DOMAINS
+from detectors.mappings.translate import translated
 from detectors.records import (
     DAY_US,
     HOUR_US,
+    AppliedMapping,
     Deployment,
     Finding,
     Mode,
@@ -40,8 +43,9 @@ from detectors.transfer.standing import BaselineFacts, standing_of
 from monitor.baseline.baselines import planned_schema
 from monitor.baseline.scorers import open_scorer
 from monitor.durations import duration_words
-from monitor.errors import InputError
+from monitor.errors import InputError, did_you_mean, shortened
 from monitor.files.tables import Table, split_domains
+from monitor.mapping.files import check_entry, check_file, known_of
 from monitor.replaying.injecting import Placed, inject
 from monitor.replaying.injection import Injection
 from monitor.reports.forms import finding_json, finite, iso, verdict_json
@@ -147,11 +151,12 @@ def replay(
     model: str = "model",
     on_tick: OnTick | None = None,
     injections: Sequence[Injection] = (),
+    mappings: Mapping[str, Sequence[AppliedMapping]] = MappingProxyType({}),
 ) -> Replay:
     """Run every domain of a log past its reference.
 
     `on_tick(domain, done_us, total_us)` is called as event time moves on. `injections` are put
-    into the log first.
+    into the log first. By `mappings` a domain's rows are read in the terms of the reference.
 
     Raises:
         InputError: if the log has no time axis and the tick is not a row count, or an injection
@@ -174,6 +179,7 @@ def replay(
         notes.pop()
         notes.append("the reference has no domain column: every domain is held against all of it")
         references = dict.fromkeys(parts, references["default"])
+    _check_mappings(mappings, schema, past, parts)
     lending = Lending(model, schema, settings, lambda name: references[str(name)])
     known = [] if past.domain is None else _lenders(references)
     runs: list[DomainRun] = []
@@ -192,7 +198,13 @@ def replay(
                 continue
         runs.append(
             open_run(
-                Deployment(model, name), schema, settings, reference=own, pooled=past, rows=rows
+                Deployment(model, name),
+                schema,
+                settings,
+                reference=own,
+                pooled=past,
+                rows=rows,
+                mappings=tuple(mappings.get(name, ())),
             )
         )
     if not runs:
@@ -228,6 +240,27 @@ def _fleet(
         first_live_us=lambda name: by_name[name].since_us if name in by_name else None,
         progress=lambda name: by_name[name].progress if name in by_name else None,
     )
+
+
+def _check_mappings(
+    mappings: Mapping[str, Sequence[AppliedMapping]],
+    schema: Schema,
+    reference: Window,
+    parts: Mapping[str, Window],
+) -> None:
+    """Refuse what names a domain, column or category that is not there."""
+    for domain, mine in mappings.items():
+        if domain not in parts:
+            msg = f"a mapping is for domain '{domain}'; the log has {shortened(sorted(parts))}."
+            raise InputError(msg + did_you_mean(domain, parts))
+        known = known_of(schema, reference, parts[domain])
+        try:
+            check_file([one.entry for one in mine])
+            for one in mine:
+                check_entry(one.entry, known)
+        except InputError as error:
+            msg = f"mappings of {domain}: {error}"
+            raise InputError(msg) from error
 
 
 def _lenders(references: Mapping[str, Window]) -> list[Lender]:
@@ -288,13 +321,23 @@ def replay_domain(
     on_tick: OnTick | None = None,
     served: Mapping[int, str] | None = None,
     lend: Lend | None = None,
+    mappings: tuple[AppliedMapping, ...] = (),
 ) -> DomainReplay:
     """One domain by itself, from its first row to the end of its log.
 
-    `served` are the deeds of the past: at an event time, the version that completed whatever
-    retraining was asked for by then. `lend`: what older domains know of one that starts young.
+    By `mappings` its rows are read and held to, as approved ones are. `served` are the deeds of
+    the past: at an event time, the version that completed whatever retraining was asked for by
+    then. `lend`: what older domains know of one that starts young.
     """
-    run = open_run(deployment, schema, settings, reference=reference, pooled=pooled, rows=rows)
+    run = open_run(
+        deployment,
+        schema,
+        settings,
+        reference=reference,
+        pooled=pooled,
+        rows=rows,
+        mappings=mappings,
+    )
     run.served = dict(served or {})
     run.start(lend)
     replay_together([run], None, on_tick)
@@ -318,13 +361,14 @@ def open_run(
     reference: Window | None,
     pooled: Window,
     rows: Window,
+    mappings: tuple[AppliedMapping, ...] = (),
 ) -> DomainRun:
     """A domain with its rows in order, not yet started."""
     if settings.tick_rows is not None:
         reference, rows = _rows_as_time(reference, rows, settings.tick_rows)
         settings = replace(settings, tick_us=HOUR_US, label_delay_us=0)
     assert rows.ts_us is not None
-    rows = rows.take(np.argsort(rows.ts_us, kind="stable"))
+    rows = translated(rows.take(np.argsort(rows.ts_us, kind="stable")), mappings)
     assert rows.ts_us is not None
     since_us, until_us = int(rows.ts_us[0]), int(rows.ts_us[-1]) + 1
     if settings.review_us is None:
@@ -335,6 +379,7 @@ def open_run(
         settings,
         reference=pooled if reference is None else reference,
         own_reference=reference is not None,
+        mappings=mappings,
     )
     return DomainRun(watch, reference, FileRows(rows), since_us, until_us)
 
@@ -422,6 +467,7 @@ def _rebased(watch: Watch, rows: FileRows, rebase: Rebase, now_us: int) -> tuple
         watch.settings,
         reference=reference,
         own_reference=True,
+        mappings=watch.mappings,
         live_since_us=rebase.until_us,
     )
     progress = open_progress(watch, reference)

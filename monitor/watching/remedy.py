@@ -63,7 +63,7 @@ def verdict_on(
     if passed_us < deadline_us(request):
         return None
     days = passed_us // DAY_US
-    after = f"undecided {days} d after {_version(request)} began to serve"
+    after = f"nothing could tell {days} d after {_version(request)} began to serve"
     return RequestStatus.UNDECIDED, f"{after}: {words}; alarms are told again"
 
 
