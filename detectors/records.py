@@ -410,7 +410,8 @@ class Settings:
     `review_us` is the time from the first judged cohort to the planned review; None means
     open-ended (anytime-valid interval instead of the planned-review test). `peers` lets domains
     that move together be held against each other. `slow` is what slow-change tickets may cost;
-    None: they are off.
+    None: they are off. `loss` is what the transfer verdict is a difference of
+    (detectors/transfer/losses.py), "" the task's own; pinball loss is that of `quantile`.
     """
 
     budget: Budget = Budget()
@@ -424,6 +425,8 @@ class Settings:
     holidays: str | None = None
     named: tuple[NamedDetector, ...] = ()
     baseline: BaselinePlan = BaselinePlan()
+    loss: str = ""
+    quantile: float = 0.5
     calibration: CalibratedTo = CalibratedTo.REFERENCE
     peers: bool = True
     slow: Budget | None = Budget(pages=3.0, ticket_factor=1.0)

@@ -87,5 +87,8 @@ def readings_so_far(
         found.append(early_mean(loss, weight, f"mean {LOSS_NAME[task]}"))
         if window.baseline_score is not None:
             difference = loss - loss_of(task, window.baseline_score, window.label)
-            found.append(early_mean(difference, weight, f"{LOSS_NAME[task]} less the baseline's"))
+            named = LOSS_NAME[task]
+            if window.contrast is not None:  # another loss was chosen
+                difference, named = window.contrast[:, 0], "the verdict's loss"
+            found.append(early_mean(difference, weight, f"{named} less the baseline's"))
     return tuple(found)

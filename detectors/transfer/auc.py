@@ -4,6 +4,10 @@ The AUC is the chance that a positive row scores above a negative one, ties coun
 variance follows from the *placements*: for a positive row the share of negatives below it, for a
 negative row the share of positives above it. DeLong, DeLong, Clarke-Pearson (1988); Obuchowski
 (1997), *Nonparametric analysis of clustered ROC curve data*.
+
+Over time an AUC of days is no mean of rows. `Ranks` makes it one: each row is placed among the
+other class of the reference, and loses the share of it that it is on the wrong side of. The mean
+over rows of the reference's mix is 1 - AUC; that is the projection DeLong's variance is of.
 """
 
 from __future__ import annotations
@@ -13,6 +17,45 @@ from dataclasses import dataclass
 import numpy as np
 
 from detectors.records import BoolArray, FloatArray, IntArray
+
+FEWEST_RANKED = 20
+"""Rows of either class that a rank is read off: below them one row is a step of 5 %."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranks:
+    """One model's scores in the reference, ascending, by class, and the share of ones."""
+
+    ones: FloatArray
+    zeros: FloatArray
+    rate: float
+
+    @classmethod
+    def of(cls, score: FloatArray | None, label: FloatArray | None) -> Ranks | None:
+        """From scores and labels (n,); None with under 20 rows of a class."""
+        if score is None or label is None:
+            return None
+        known = np.isfinite(score) & np.isfinite(label)
+        positive = label[known] > 0.5
+        ones, zeros = np.sort(score[known][positive]), np.sort(score[known][~positive])
+        if min(len(ones), len(zeros)) < FEWEST_RANKED:
+            return None
+        return cls(ones, zeros, len(ones) / len(positive))
+
+    def losses(self, score: FloatArray, label: FloatArray) -> FloatArray:
+        """Loss (n,): the share of the other class on the wrong side, each class counting half."""
+        positive = label > 0.5
+        above = 1.0 - _share_below(self.zeros, score)
+        below = _share_below(self.ones, score)
+        loss = np.where(positive, above / self.rate, below / (1.0 - self.rate)) / 2.0
+        return np.where(np.isfinite(score) & np.isfinite(label), loss, np.nan)
+
+
+def _share_below(others: FloatArray, score: FloatArray) -> FloatArray:
+    """Share of ascending others that lie below each score, ties counting half."""
+    left = np.searchsorted(others, score, side="left")
+    right = np.searchsorted(others, score, side="right")
+    return np.asarray(0.5 * (left + right) / len(others))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +122,7 @@ def _placements(score: FloatArray, positive: BoolArray) -> FloatArray:
     above, below = np.sort(score[positive]), np.sort(score[~positive])
     out = np.empty(len(score))
     for mask, others, sign in ((positive, below, 1.0), (~positive, above, -1.0)):
-        left = np.searchsorted(others, score[mask], side="left")
-        right = np.searchsorted(others, score[mask], side="right")
-        share = 0.5 * (left + right) / len(others)
+        share = _share_below(others, score[mask])
         out[mask] = share if sign > 0.0 else 1.0 - share
     return out
 

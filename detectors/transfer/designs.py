@@ -20,10 +20,12 @@ from detectors.records import (
     Categories,
     Design,
     FloatArray,
+    Settings,
     Task,
     Window,
 )
 from detectors.transfer.loss import LOSS_NAME, loss_of
+from detectors.transfer.losses import VerdictLoss, loss_words
 
 CAVEAT: Mapping[Design, str] = MappingProxyType(
     {
@@ -39,35 +41,74 @@ CAVEAT: Mapping[Design, str] = MappingProxyType(
     }
 )
 
+KNOWS_THE_CLASS = (
+    "the baseline is told which class was predicted and says how likely that is right: whether a "
+    "model from scratch would have chosen another class is not seen"
+)
+
 LEAST_PROPENSITY = 0.01
 """A row served with a smaller chance than this would carry a hundred rows' weight."""
 
 
-def loss_name(task: Task, design: Design) -> str:
+def caveat_of(task: Task, design: Design) -> str:
+    """What a verdict of this design cannot see."""
+    if design is Design.TRAINED and task is Task.MULTICLASS:
+        return KNOWS_THE_CLASS
+    return CAVEAT[design]
+
+
+def loss_name(task: Task, design: Design, settings: Settings | None = None) -> str:
     """What the difference of a verdict is a difference of."""
-    return "share of credits" if design is Design.INTERLEAVED else LOSS_NAME[task]
+    if design is Design.INTERLEAVED:
+        return "share of credits"
+    return LOSS_NAME[task] if settings is None else loss_words(task, settings)
 
 
-def with_contrast(window: Window, plan: BaselinePlan, *, task: Task, centre: float) -> Window:
+def with_contrast(
+    window: Window,
+    plan: BaselinePlan,
+    *,
+    task: Task,
+    centre: float,
+    loss: VerdictLoss | None = None,
+) -> Window:
     """The rows with what the plan's design makes of them; shadow rows as they are.
 
     Scores of another baseline are taken away where there is to be none, or one of Kedge's own.
 
     `centre` is a loss known beforehand, the reference's mean: inverse propensities then weigh
     deviations from it, which leaves the mean difference alone and takes most of its noise away.
+    `loss` is the one that was chosen, None the task's own.
     """
     match plan.design:
         case Design.AB:
-            return replace(window, contrast=ab_contrast(window, plan, task=task, centre=centre))
+            contrast = ab_contrast(window, plan, task=task, centre=centre, loss=loss)
+            return replace(window, contrast=contrast)
         case Design.INTERLEAVED:
             return replace(window, contrast=credit_contrast(window, plan))
         case Design.NONE | Design.TRAINED:
             return replace(window, baseline_score=None)
-    return window
+    return paired_by(window, loss)
+
+
+def paired_by(window: Window, loss: VerdictLoss | None) -> Window:
+    """Rows with both scores and what a chosen loss makes of them; as they are without one."""
+    if loss is None or window.baseline_score is None:
+        return window
+    nothing = np.full(window.rows, np.nan)
+    score = nothing if window.score is None else window.score
+    label = nothing if window.label is None else window.label
+    served, baseline = loss.transferred(score, label), loss.baseline(window.baseline_score, label)
+    return replace(window, contrast=np.column_stack([served - baseline, baseline]))
 
 
 def ab_contrast(
-    window: Window, plan: BaselinePlan, *, task: Task, centre: float = 0.0
+    window: Window,
+    plan: BaselinePlan,
+    *,
+    task: Task,
+    centre: float = 0.0,
+    loss: VerdictLoss | None = None,
 ) -> FloatArray:
     """Inverse-propensity contrast (n, 2) of rows that one arm each served.
 
@@ -79,16 +120,16 @@ def ab_contrast(
     nothing = np.full(window.rows, np.nan)
     score = nothing if window.score is None else window.score
     label = nothing if window.label is None else window.label
-    loss = loss_of(task, score, label)
+    of_row = loss_of(task, score, label) if loss is None else loss.transferred(score, label)
     share = np.full(window.rows, plan.share)
     if plan.propensity:
         share = window.numeric.get(plan.propensity, nothing)
     fair = (share >= LEAST_PROPENSITY) & (share <= 1.0 - LEAST_PROPENSITY)
-    usable = (treated | control) & fair & np.isfinite(loss)
+    usable = (treated | control) & fair & np.isfinite(of_row)
     with np.errstate(divide="ignore", invalid="ignore"):
         weight = np.where(treated, 1.0 / share, -1.0 / (1.0 - share))
         contrast = np.column_stack(
-            [weight * (loss - centre), np.where(control, loss / (1.0 - share), 0.0)]
+            [weight * (of_row - centre), np.where(control, of_row / (1.0 - share), 0.0)]
         )
     return np.where(usable[:, None], contrast, np.nan)
 

@@ -1,20 +1,97 @@
-"""Further losses, for people who decide by another one than the verdict's.
+"""Losses beside the task's own, to be shown with it or to decide by.
 
-The verdict itself reads one loss a task (loss.py). These say whether another loss agrees. All
-return one loss a row, NaN where a score or label is missing; lower is better.
+The verdict reads the loss of loss.py unless a model names another of `CHOICES`. All return one loss
+a row, NaN where a score or label is missing; lower is better.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
 
-from detectors.records import FloatArray, IntArray, Task
-from detectors.transfer.loss import CLIP, loss_of
+from detectors.records import FloatArray, IntArray, Settings, Task, Window
+from detectors.transfer.auc import FEWEST_RANKED, Ranks
+from detectors.transfer.loss import CLIP, LOSS_NAME, loss_of
 
 RowLoss = Callable[[FloatArray, FloatArray], FloatArray]
+
+
+CHOICES: Mapping[Task, tuple[str, ...]] = MappingProxyType(
+    {
+        Task.BINARY: ("log", "brier", "auc"),
+        Task.MULTICLASS: ("log", "brier"),
+        Task.REGRESSION: ("squared", "absolute", "pinball"),
+    }
+)
+"""What a model may be judged by; the first is the task's own."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VerdictLoss:
+    """A loss that a verdict is a difference of, for each model. `trouble`: why it cannot be read.
+
+    The two differ where a row is ranked among the other rows of the same model.
+    """
+
+    transferred: RowLoss
+    baseline: RowLoss
+    trouble: str = ""
+
+
+def chosen_loss(task: Task, settings: Settings, reference: Window) -> VerdictLoss | None:
+    """The loss that settings name; None for the task's own. ValueError for one of another task.
+
+    `reference` is what a row's rank is read off where the loss is the AUC's.
+    """
+    check_choice(task, settings.loss)
+    match settings.loss:
+        case "brier":
+            return VerdictLoss(brier, brier)
+        case "absolute":
+            return VerdictLoss(absolute, absolute)
+        case "pinball":
+
+            def of_quantile(score: FloatArray, label: FloatArray) -> FloatArray:
+                return pinball(score, label, settings.quantile)
+
+            return VerdictLoss(of_quantile, of_quantile)
+        case "auc":
+            served = Ranks.of(reference.score, reference.label)
+            baseline = Ranks.of(reference.baseline_score, reference.label)
+            trouble = (
+                f"rows are ranked among the reference's, which has under {FEWEST_RANKED} labelled "
+                "rows of a class with both scores"
+            )
+            known = served is not None and baseline is not None
+            return VerdictLoss(_ranked(served), _ranked(baseline), "" if known else trouble)
+    return None
+
+
+def check_choice(task: Task, loss: str) -> None:
+    """Refuse a loss that another task has. ValueError with those that would do."""
+    if loss and loss not in CHOICES[task]:
+        msg = f"loss '{loss}' is not for {task.value}; it may be {', '.join(CHOICES[task])}"
+        raise ValueError(msg)
+
+
+def loss_words(task: Task, settings: Settings) -> str:
+    """What a chosen loss is called in a sentence."""
+    top = "top-label " if task is Task.MULTICLASS else ""
+    return {
+        "brier": f"{top}Brier score",
+        "auc": "1 - AUC",
+        "absolute": "absolute error",
+        "pinball": f"pinball loss at {settings.quantile:g}",
+    }.get(settings.loss, LOSS_NAME[task])
+
+
+def _ranked(ranks: Ranks | None) -> RowLoss:
+    if ranks is None:
+        return lambda score, label: np.full(len(label), np.nan)
+    return ranks.losses
 
 
 def brier(score: FloatArray, label: FloatArray) -> FloatArray:

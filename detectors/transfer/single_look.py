@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from detectors.records import Design, Settings, Task, TransferVerdict, Window
-from detectors.transfer.designs import CAVEAT, loss_name
+from detectors.transfer.auc import AucComparison, compare_auc
+from detectors.transfer.designs import caveat_of, loss_name
 from detectors.transfer.power import minimum_detectable
 from detectors.transfer.sums import minority_mask, paired_rows
 from detectors.transfer.verdict import (
@@ -45,6 +46,9 @@ def single_look_verdict(
     total = float(weight.sum())
     mean = float(weight @ paired.difference) / total
     baseline_loss = float(weight @ paired.baseline_loss) / total
+    ranked = _ranked(window) if settings.loss == "auc" else None
+    if ranked is not None:
+        mean, baseline_loss = -ranked.difference, 1.0 - ranked.second
     margin = settings.margin * baseline_loss
     residual = weight * (paired.difference - mean)
     units = len(weight)
@@ -67,6 +71,8 @@ def single_look_verdict(
         from scipy.special import stdtrit
 
         se = np.sqrt(spread * (1.0 + 1.0 / freedom)) / total
+        if ranked is not None:
+            se = np.sqrt(ranked.variance * max(design_effect, 1.0))
         half = float(stdtrit(freedom, 1.0 - settings.alpha) * se)
         ci = (mean - half, mean + half)
         error = float(se)
@@ -81,7 +87,7 @@ def single_look_verdict(
         needed = max(int(np.ceil(max(by_spread, floor) - len(weight))), 1)
     verdict = TransferVerdict(
         state=state,
-        loss=loss_name(task, design),
+        loss=loss_name(task, design, None if window.contrast is None else settings),
         difference=mean,
         ci=ci,
         rows=len(weight),
@@ -92,6 +98,19 @@ def single_look_verdict(
         se=error,
         minimum_detectable=harm,
         design=design,
-        caveat=CAVEAT[design],
+        caveat=caveat_of(task, design),
     )
     return replace(verdict, words=words_for(verdict, note=NOTE))
+
+
+def _ranked(window: Window) -> AucComparison | None:
+    """DeLong's comparison of the window with itself, or Obuchowski's; None where it cannot be.
+
+    A table looked at once needs no reference to rank its rows among.
+    """
+    if window.contrast is None or window.score is None or window.label is None:
+        return None
+    if window.baseline_score is None or window.weight is not None:
+        return None
+    cluster = None if window.cluster is None else window.cluster.codes.astype(np.int64)
+    return compare_auc(window.score, window.baseline_score, window.label, cluster)

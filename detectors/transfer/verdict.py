@@ -23,7 +23,7 @@ from detectors.records import (
 )
 from detectors.transfer.betting import log_capital_of_counts
 from detectors.transfer.dependence import long_run_factors
-from detectors.transfer.designs import CAVEAT, loss_name
+from detectors.transfer.designs import caveat_of, loss_name
 from detectors.transfer.interval import Interval, tick_t_path
 from detectors.transfer.merging import Merged, base_spacing, merge_ticks
 from detectors.transfer.power import minimum_detectable
@@ -183,7 +183,7 @@ def transfer_verdict(
         needed = rows_needed(sums, merged, shown, margin=margin, baseline_loss=baseline_loss)
     verdict = TransferVerdict(
         state=state,
-        loss=loss_name(task, design),
+        loss=loss_name(task, design, settings),
         difference=difference,
         ci=(shown.lower, shown.upper),
         rows=round(rows),
@@ -201,7 +201,7 @@ def transfer_verdict(
         if se is None or reach is None
         else minimum_detectable(reach=reach, se=se, margin=margin),
         design=design,
-        caveat=CAVEAT[design],
+        caveat=caveat_of(task, design),
     )
     return replace(verdict, words=words_for(verdict, scope=scope, note=_note(verdict, merged)))
 
@@ -251,7 +251,7 @@ def empty_verdict(task: Task, settings: Settings, scope: str = "") -> TransferVe
     """Baseline scores exist, labelled rows do not."""
     verdict = TransferVerdict(
         TransferState.UNDETERMINED,
-        loss_name(task, settings.baseline.design or Design.SHADOW),
+        loss_name(task, settings.baseline.design or Design.SHADOW, settings),
         None,
         (None, None),
         0,
@@ -259,7 +259,7 @@ def empty_verdict(task: Task, settings: Settings, scope: str = "") -> TransferVe
         method="tick-t" if settings.review_us is None else "planned review",
         so_far=settings.review_us is not None,
         design=settings.baseline.design or Design.SHADOW,
-        caveat=CAVEAT[settings.baseline.design or Design.SHADOW],
+        caveat=caveat_of(task, settings.baseline.design or Design.SHADOW),
     )
     return replace(verdict, words=words_for(verdict, scope=scope))
 

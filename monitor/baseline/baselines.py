@@ -14,12 +14,14 @@ from detectors.records import (
     BaselinePlan,
     Design,
     Schema,
+    Settings,
     Task,
     TransferVerdict,
     Window,
 )
 from detectors.transfer.designs import with_contrast
 from detectors.transfer.learning_curve import CurvePoint, learning_curve
+from detectors.transfer.losses import VerdictLoss, check_choice
 from detectors.transfer.signatures import Signature, SignatureFinding, curve_signature
 from detectors.transfer.standing import (
     BaselineFacts,
@@ -28,6 +30,7 @@ from detectors.transfer.standing import (
     standing_of,
     without_leaks,
 )
+from monitor.errors import UsageError
 from storage.baselines import Baseline, BaselineSource
 
 if TYPE_CHECKING:
@@ -62,6 +65,7 @@ class RecordedScorer:
     task: Task
     centre: float
     versions: tuple[BaselineFacts, ...] = ()
+    loss: VerdictLoss | None = None
 
     @property
     def facts(self) -> BaselineFacts | None:
@@ -70,7 +74,7 @@ class RecordedScorer:
 
     @property
     def trouble(self) -> str:
-        return ""
+        return "" if self.loss is None else self.loss.trouble
 
     def cohort(
         self, pieces: Iterable[Window], rows: RowSource, start_us: int, end_us: int
@@ -82,7 +86,23 @@ class RecordedScorer:
     def comparable(self, window: Window) -> tuple[Window, int]:
         """Rows the baseline was trained on lose its score; other designs make their contrast."""
         fair, left_out = without_leaks(window, self.versions)
-        return with_contrast(fair, self.plan, task=self.task, centre=self.centre), left_out
+        made = with_contrast(fair, self.plan, task=self.task, centre=self.centre, loss=self.loss)
+        return made, left_out
+
+
+def check_loss(task: Task, settings: Settings) -> None:
+    """Refuse a loss that the task or the design of the baseline does not have.
+
+    Raises:
+        UsageError: what was given and what would do.
+    """
+    try:
+        check_choice(task, settings.loss)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if settings.loss == "auc" and settings.baseline.design not in {None, Design.SHADOW}:
+        msg = "loss 'auc' needs the scores of both models on each row: leave --baseline out"
+        raise UsageError(msg)
 
 
 def planned_schema(schema: Schema, plan: BaselinePlan) -> Schema:

@@ -34,10 +34,11 @@ def open_scorer(
             reference,
             chunk_us=watch.cohort_us,
             delay_us=watch.label_delay_us,
+            loss=watch.loss,
             stored=stored,
         )
     centre = mean_loss(watch.reference, watch.schema)
-    return RecordedScorer(plan, watch.schema.task, centre, versions)
+    return RecordedScorer(plan, watch.schema.task, centre, versions, watch.loss)
 
 
 def save_scorer(session: Session, watch: Watch, scorer: Scorer | None, now: datetime) -> None:

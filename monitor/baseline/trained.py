@@ -11,7 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from detectors.records import BaselinePlan, Schema, Window
+from detectors.records import BaselinePlan, Schema, Task, Window
+from detectors.transfer.designs import paired_by
+from detectors.transfer.losses import VerdictLoss
 from detectors.transfer.scratch.state import ScratchState
 from detectors.transfer.standing import BaselineFacts
 from monitor.baseline.fitting import FitFailedError, FitWorker, worker_for
@@ -34,6 +36,7 @@ class TrainedScorer:
     delay_us: int
     state: ScratchState
     worker: FitWorker
+    loss: VerdictLoss | None = None
     trouble: str = ""
     moved: bool = False
     saved_fits: int = 0
@@ -47,13 +50,22 @@ class TrainedScorer:
         *,
         chunk_us: int,
         delay_us: int,
+        loss: VerdictLoss | None = None,
         stored: bytes | None = None,
     ) -> TrainedScorer:
         """A scorer as it was saved, or one that has seen nothing."""
         state = ScratchState.fresh(schema) if stored is None else ScratchState.from_bytes(stored)
         worker = worker_for(plan)
         return cls(
-            schema, plan, reference, chunk_us, delay_us, state, worker, saved_fits=state.fits
+            schema,
+            plan,
+            reference,
+            chunk_us,
+            delay_us,
+            state,
+            worker,
+            loss,
+            saved_fits=state.fits,
         )
 
     @property
@@ -72,7 +84,7 @@ class TrainedScorer:
             noted = self.state.noted(scored, self.schema, chunk_us)
             self.moved |= noted is not self.state
             self.state = noted
-            yield scored, 0
+            yield paired_by(scored, self.loss), 0
 
     def _learn_until(self, chunk_us: int, rows: RowSource) -> None:
         """Learn from every chunk whose labels had matured when this one began."""
@@ -103,7 +115,8 @@ class TrainedScorer:
         if not self.state.is_due(self.schema, self.plan):
             return
         try:
-            fit = self.worker.fit(self.state.rows, task=self.schema.task, seed=self.plan.seed)
+            task = Task.REGRESSION if self.schema.task is Task.REGRESSION else Task.BINARY
+            fit = self.worker.fit(self.state.rows, task=task, seed=self.plan.seed)
         except FitFailedError as error:
             self.trouble = f"the baseline could not be trained again: {error}"
             self.state = self.state.given_up()

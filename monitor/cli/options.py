@@ -114,6 +114,8 @@ def settings_options(command: F) -> F:
             baseline=_plan(given.pop("baseline"), given.pop("arms"), given.pop("propensity")),
             peers=given.pop("peers"),
             slow=parse_slow_change(given.pop("slow_change")),
+            loss=given.pop("loss") or "",
+            quantile=given.pop("quantile"),
         )
         return command(settings=settings, **given)
 
@@ -135,6 +137,18 @@ def settings_options(command: F) -> F:
         "--baseline",
         type=click.Choice([design.value for design in Design]),
         help="Where the baseline's losses come from. Left out: recorded scores, if there are any.",
+    )(wrapped)
+    wrapped = click.option(
+        "--quantile",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        default=0.5,
+        show_default=True,
+        help="Of the pinball loss.",
+    )(wrapped)
+    wrapped = click.option(
+        "--loss",
+        type=click.Choice(["log", "brier", "auc", "squared", "absolute", "pinball"]),
+        help="What the transfer verdict compares. Left out: log loss, or squared error.",
     )(wrapped)
     wrapped = click.option(
         "--detector",

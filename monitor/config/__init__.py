@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from alerts.plain import plain
 from detectors.records import Budget, CalibratedTo, Design, NamedDetector, Output, Settings, Task
+from detectors.transfer.losses import check_choice
 from monitor.config.baseline import BaselineConfig
 from monitor.config.channels import check_channel, secret_of
 from monitor.config.oncall import (
@@ -111,6 +112,8 @@ class ModelConfig(Section):
     few_rows: int = Field(50, ge=0)
     detectors: tuple[DetectorConfig, ...] = ()
     baseline: BaselineConfig = BaselineConfig()
+    loss: str | None = None
+    quantile: float = Field(0.5, gt=0, lt=1)
 
     @model_validator(mode="after")
     def _outputs_fit(self) -> ModelConfig:
@@ -136,13 +139,15 @@ class ModelConfig(Section):
         )
 
     @model_validator(mode="after")
-    def _trainable(self) -> ModelConfig:
-        if self.baseline.kind is Design.TRAINED and self.task is Task.MULTICLASS:
-            msg = (
-                "baseline.kind 'trained' is for binary and regression: of a multiclass model only "
-                "the predicted class is recorded; send baseline scores instead (shadow)"
-            )
-            raise ValueError(msg)
+    def _comparable(self) -> ModelConfig:
+        if self.loss is not None:
+            check_choice(self.task, self.loss)
+            if self.loss == "auc" and self.baseline.kind not in {None, Design.SHADOW}:
+                msg = (
+                    "loss 'auc' ranks rows among the reference's scores of both models, so it is "
+                    f"for baseline.kind 'shadow', not '{self.baseline.kind}'"
+                )
+                raise ValueError(msg)
         if self.baseline.treated == self.baseline.control:
             msg = f"baseline.treated and baseline.control are both '{self.baseline.treated}'"
             raise ValueError(msg)
@@ -191,6 +196,8 @@ class ModelConfig(Section):
             baseline=self.baseline.plan(),
             peers=self.peers,
             slow=parse_slow_change(self.slow_change),
+            loss=self.loss or "",
+            quantile=self.quantile,
         )
 
 

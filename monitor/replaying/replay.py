@@ -40,7 +40,7 @@ from detectors.transfer.erosion import Erosion, erosion_of
 from detectors.transfer.gate import Gate, onboarding_gate
 from detectors.transfer.pooling import pool_for_display
 from detectors.transfer.standing import BaselineFacts, standing_of
-from monitor.baseline.baselines import planned_schema
+from monitor.baseline.baselines import check_loss, planned_schema
 from monitor.baseline.scorers import open_scorer
 from monitor.durations import duration_words
 from monitor.errors import InputError, did_you_mean, shortened
@@ -170,6 +170,7 @@ def replay(
         )
         raise InputError(msg)
     schema = planned_schema(_schema(reference, log), settings.baseline)
+    check_loss(schema.task, settings)
     past, live = _timed(reference, notes), _timed(log, notes)
     live, placed = inject(live, past, schema, injections)
     references, parts = dict(split_domains(past)), dict(split_domains(live))

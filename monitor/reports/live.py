@@ -114,7 +114,8 @@ def live_report(
         role_source = [r for r in references if r.role is Role.SOURCE]
         if watch.schema.has_baseline and role_source:
             source = load_reference_rows(session, role_source[-1].id, max_rows=SOURCE_ROWS)
-    scorer = RecordedScorer(plan, watch.schema.task, mean_loss(reference, watch.schema), versions)
+    centre = mean_loss(reference, watch.schema)
+    scorer = RecordedScorer(plan, watch.schema.task, centre, versions, watch.loss)
     current, _ = scorer.comparable(current)
     status = state.status or {}
     left_out = int(status.get("left_out", 0))

@@ -700,7 +700,7 @@ class Runner:
 
 def _usable(stored: bytes | None, schema: Schema, settings: Settings) -> Profile | None:
     """A stored profile where it is of this schema and was fitted on rows as they are read now."""
-    if stored is None or settings.baseline.design not in {None, Design.SHADOW}:
+    if stored is None or settings.baseline.design not in {None, Design.SHADOW} or settings.loss:
         return None
     profile = Profile.from_bytes(stored)
     return profile if profile.schema == schema else None

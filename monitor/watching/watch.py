@@ -33,6 +33,7 @@ from detectors.streams import by_cluster, feature_streams, forecast_streams, lab
 from detectors.summary import fit_profile
 from detectors.transfer.designs import with_contrast
 from detectors.transfer.loss import loss_of
+from detectors.transfer.losses import VerdictLoss, chosen_loss
 from monitor.watching.alignment import NOTHING_KNOWN, VersionFacts
 
 BASE_TICK_US = HOUR_US
@@ -70,6 +71,7 @@ class Watch:
     mappings: tuple[AppliedMapping, ...] = ()
     live_since_us: int | None = None
     versions: VersionFacts = NOTHING_KNOWN
+    loss: VerdictLoss | None = None
     forecast_specs: tuple[StreamSpec, ...] = ()
     forecast_null: Null | None = None
 
@@ -91,7 +93,8 @@ def open_watch(
     live_since_us: int | None = None,
 ) -> Watch:
     """Fit cells and streams on a reference window; `profile` skips the fit when it is stored."""
-    reference = comparable_reference(reference, schema, settings)
+    loss = chosen_loss(schema.task, settings, reference)
+    reference = comparable_reference(reference, schema, settings, loss)
     fitted = profile if profile is not None else fit_profile(reference, schema)
     ts = reference.ts_us if own_reference else None
     span = None if ts is None or not len(ts) else (int(ts.min()), int(ts.max()))
@@ -112,6 +115,7 @@ def open_watch(
         fingerprint=_fingerprint(deployment, schema, settings, fitted, mappings),
         mappings=mappings,
         live_since_us=live_since_us,
+        loss=loss,
         forecast_specs=forecast_streams(fitted, settings),
         forecast_null=_forecast_null(reference, fitted, settings),
     )
@@ -129,10 +133,12 @@ def _forecast_null(reference: Window, profile: Profile, settings: Settings) -> N
     return null_of(drawn.score, profile.ruler.curve if relative else None, known, scatter)
 
 
-def comparable_reference(reference: Window, schema: Schema, settings: Settings) -> Window:
+def comparable_reference(
+    reference: Window, schema: Schema, settings: Settings, loss: VerdictLoss | None = None
+) -> Window:
     """The reference as the design of the baseline reads it."""
     centre = mean_loss(reference, schema)
-    return with_contrast(reference, settings.baseline, task=schema.task, centre=centre)
+    return with_contrast(reference, settings.baseline, task=schema.task, centre=centre, loss=loss)
 
 
 def mean_loss(window: Window, schema: Schema) -> float:
@@ -211,12 +217,14 @@ def _fingerprint(
     mappings: tuple[AppliedMapping, ...],
 ) -> str:
     """Changes whenever stored evidence no longer means what it meant."""
-    relevant = replace(settings, review_us=None, lateness_us=0)
+    relevant = asdict(replace(settings, review_us=None, lateness_us=0))
+    if not settings.loss:  # the task's own: evidence means what it did before there was a choice
+        relevant = {k: v for k, v in relevant.items() if k not in {"loss", "quantile"}}
     text = json.dumps(
         [
             str(deployment),
             asdict(schema),
-            asdict(relevant),
+            relevant,
             profile.fingerprint,
             ENGINE_VERSION,
             *([FOLLOW_VERSION] if settings.named else []),

@@ -1,4 +1,8 @@
-"""Rows as a network reads them: numbers as they are, categories hashed into buckets."""
+"""Rows as a network reads them: numbers as they are, categories hashed into buckets.
+
+Of a multiclass model it is known whether the predicted class was right, and no more. So the class
+is one more category of a row, and what is learnt is how likely it is right.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,9 @@ from detectors.records import Categories, FloatArray, IntArray, Schema, Task, Wi
 
 BUCKETS = 256
 """Of each column. Two of 20 categories share one with a chance of about .5, which costs little."""
+
+PREDICTED = "\x00predicted class"
+"""No column has such a name."""
 
 Numbers = NDArray[np.float32]
 Buckets = NDArray[np.int32]
@@ -43,7 +50,7 @@ class LabelledRows:
 def empty_rows(schema: Schema) -> LabelledRows:
     return LabelledRows(
         np.empty((0, len(schema.numeric)), np.float32),
-        np.empty((0, len(schema.categorical)), np.int32),
+        np.empty((0, len(schema.categorical) + (schema.task is Task.MULTICLASS)), np.int32),
         np.empty(0),
         np.empty(0),
         np.empty(0, np.int64),
@@ -73,6 +80,9 @@ def features_of(window: Window, schema: Schema) -> tuple[Numbers, Buckets]:
         else np.zeros(n, np.int32)
         for name in schema.categorical
     ]
+    if schema.task is Task.MULTICLASS:
+        words = window.prediction
+        buckets.append(np.zeros(n, np.int32) if words is None else _hashed(PREDICTED, words))
     numeric = np.column_stack(numbers) if numbers else np.empty((n, 0))
     with np.errstate(over="ignore"):
         narrowed = numeric.astype(np.float32)
@@ -85,7 +95,7 @@ def labelled_rows(window: Window, schema: Schema) -> LabelledRows:
     if window.label is None or window.ts_us is None:
         return empty_rows(schema)
     known = np.isfinite(window.label)
-    if schema.task is Task.BINARY:
+    if schema.task is not Task.REGRESSION:
         known &= (window.label == 0.0) | (window.label == 1.0)
     kept = window.take(np.flatnonzero(known))
     assert kept.label is not None

@@ -74,7 +74,7 @@ class ScratchState:
         """Whether enough rows have come to train, or to train again."""
         if len(self.rows) < FEWEST_ROWS:
             return False
-        if schema.task is Task.BINARY:
+        if schema.task is not Task.REGRESSION:
             ones = float((self.rows.target > 0.5).sum())
             if min(ones, len(self.rows) - ones) < FEWEST_MINORITY:
                 return False

@@ -104,6 +104,23 @@ def test_values_are_learnt_in_their_own_units() -> None:
     assert mean_loss(trained.network, fresh, Task.REGRESSION) < 0.05 * float(np.var(fresh.label))
 
 
+def test_of_many_classes_it_learns_how_likely_the_predicted_one_is_right() -> None:
+    """Right in 9 of 10 rows where `cat` is said and in 3 of 10 for `dog`, whatever x is."""
+    schema = replace(SCHEMA, task=Task.MULTICLASS)
+    rng = np.random.default_rng(11)
+    said = rng.integers(0, 2, 900)
+    right = (rng.random(900) < np.where(said == 0, 0.9, 0.3)).astype(float)
+    classes = Categories(said.astype(np.int32), ("cat", "dog"))
+    window = replace(rows(11, 900), label=right, prediction=classes)
+    trained = fit_network(labelled_rows(window, schema), task=Task.BINARY, seed=0)
+    score = trained.network.predict(*features_of(window, schema))
+    assert score[said == 0].mean() == pytest.approx(0.9, abs=0.06)
+    assert score[said == 1].mean() == pytest.approx(0.3, abs=0.06)
+    state = ScratchState.fresh(schema).absorb(window, schema, PLAN)
+    assert state.is_due(schema, PLAN)
+    assert state.fitted(trained).score(window, schema) == pytest.approx(score)
+
+
 def test_numpy_says_what_torch_says(fit: Fit) -> None:
     import torch
 
