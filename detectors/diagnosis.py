@@ -118,7 +118,10 @@ def conclude(contrasts: Contrasts, context: DiagnosisContext) -> Diagnosis:
         else ()
     )
     versions = (context.stale, context.forgotten, context.incompatible)
-    outside = (*headline, context.repair if harmed else "", *anomalies, *versions, *release)
+    # A benefit that goes is no change that two windows show: its own stream has the words.
+    eroded = tuple(f.detail for f in context.findings if f.stream == "transfer.erosion")
+    repair = context.repair if harmed else ""
+    outside = (*headline, repair, *anomalies, *versions, *eroded, *release)
     columns = _columns(contrasts, mode)
     return Diagnosis(
         mode=mode,

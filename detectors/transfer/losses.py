@@ -70,6 +70,23 @@ def chosen_loss(task: Task, settings: Settings, reference: Window) -> VerdictLos
     return None
 
 
+def parse_loss(text: str) -> tuple[str, float]:
+    """A loss as people write it, and its quantile: brier, pinball:0.9. ValueError for another."""
+    name, _, level = text.partition(":")
+    known = tuple(dict.fromkeys(loss for losses in CHOICES.values() for loss in losses))
+    if name not in known or (level and name != "pinball"):
+        msg = f"no loss '{text}'; there is {', '.join(known)}, and pinball:0.9 for its quantile"
+        raise ValueError(msg)
+    try:
+        quantile = float(level) if level else 0.5
+    except ValueError:
+        quantile = -1.0
+    if not 0.0 < quantile < 1.0:
+        msg = f"loss '{text}': a quantile lies between 0 and 1, as in pinball:0.9"
+        raise ValueError(msg)
+    return name, quantile
+
+
 def check_choice(task: Task, loss: str) -> None:
     """Refuse a loss that another task has. ValueError with those that would do."""
     if loss and loss not in CHOICES[task]:

@@ -15,6 +15,9 @@ from detectors.records import (
 from detectors.transfer.single_look import single_look_verdict
 
 FEWEST_ROWS = 200
+FEWEST_PAIRED = 20
+FEW_PAIRS = 0.5
+"""Of the rows with a baseline score: below this the two were scored on other rows."""
 SAME_SHARE = 0.99
 CHANCE_Z = 3.0
 CLEAR = 0.15
@@ -33,7 +36,13 @@ def suspicions(
     said += _versions(window)
     if window.baseline_score is None or window.score is None:
         return tuple(said)
-    both = np.isfinite(window.score) & np.isfinite(window.baseline_score)
+    served, compared = np.isfinite(window.score), np.isfinite(window.baseline_score)
+    both = served & compared
+    if compared.sum() >= FEWEST_PAIRED and both.sum() < FEW_PAIRS * compared.sum():
+        said.append(
+            f"{int(compared.sum()):,} rows have a baseline score and {int(served.sum()):,} a "
+            f"transferred one, and only {int(both.sum()):,} have both: only these are compared"
+        )
     score, baseline = window.score[both], window.baseline_score[both]
     if len(score) >= FEWEST_ROWS:
         if np.mean(score == baseline) >= SAME_SHARE:

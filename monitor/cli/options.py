@@ -101,6 +101,7 @@ def settings_options(command: F) -> F:
     def with_settings(**given: Any) -> Any:
         tick_us, tick_rows = parse_tick(given.pop("tick"))
         delay, review = given.pop("label_delay"), given.pop("review")
+        loss, quantile = _loss(given.pop("loss"))
         settings = Settings(
             budget=parse_budget(given.pop("budget")),
             tick_us=tick_us,
@@ -114,8 +115,8 @@ def settings_options(command: F) -> F:
             baseline=_plan(given.pop("baseline"), given.pop("arms"), given.pop("propensity")),
             peers=given.pop("peers"),
             slow=parse_slow_change(given.pop("slow_change")),
-            loss=given.pop("loss") or "",
-            quantile=given.pop("quantile"),
+            loss=loss,
+            quantile=quantile,
         )
         return command(settings=settings, **given)
 
@@ -139,16 +140,9 @@ def settings_options(command: F) -> F:
         help="Where the baseline's losses come from. Left out: recorded scores, if there are any.",
     )(wrapped)
     wrapped = click.option(
-        "--quantile",
-        type=click.FloatRange(0, 1, min_open=True, max_open=True),
-        default=0.5,
-        show_default=True,
-        help="Of the pinball loss.",
-    )(wrapped)
-    wrapped = click.option(
         "--loss",
-        type=click.Choice(["log", "brier", "auc", "squared", "absolute", "pinball"]),
-        help="What the transfer verdict compares. Left out: log loss, or squared error.",
+        metavar="LOSS",
+        help="What the transfer verdict compares: log, brier, auc, squared, absolute, pinball:0.9.",
     )(wrapped)
     wrapped = click.option(
         "--detector",
@@ -209,6 +203,16 @@ def settings_options(command: F) -> F:
     )(wrapped)
     result: F = wrapped
     return result
+
+
+def _loss(text: str | None) -> tuple[str, float]:
+    from detectors.transfer.losses import parse_loss
+
+    try:
+        return ("", 0.5) if text is None else parse_loss(text)
+    except ValueError as error:
+        msg = f"--loss: {error}"
+        raise UsageError(msg) from error
 
 
 def _names(texts: tuple[str, ...]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from alerts.plain import plain
 from detectors.records import Budget, CalibratedTo, Design, NamedDetector, Output, Settings, Task
-from detectors.transfer.losses import check_choice
+from detectors.transfer.losses import check_choice, parse_loss
 from monitor.config.baseline import BaselineConfig
 from monitor.config.channels import check_channel, secret_of
 from monitor.config.oncall import (
@@ -113,7 +113,6 @@ class ModelConfig(Section):
     detectors: tuple[DetectorConfig, ...] = ()
     baseline: BaselineConfig = BaselineConfig()
     loss: str | None = None
-    quantile: float = Field(0.5, gt=0, lt=1)
 
     @model_validator(mode="after")
     def _outputs_fit(self) -> ModelConfig:
@@ -141,8 +140,9 @@ class ModelConfig(Section):
     @model_validator(mode="after")
     def _comparable(self) -> ModelConfig:
         if self.loss is not None:
-            check_choice(self.task, self.loss)
-            if self.loss == "auc" and self.baseline.kind not in {None, Design.SHADOW}:
+            name, _ = parse_loss(self.loss)
+            check_choice(self.task, name)
+            if name == "auc" and self.baseline.kind not in {None, Design.SHADOW}:
                 msg = (
                     "loss 'auc' ranks rows among the reference's scores of both models, so it is "
                     f"for baseline.kind 'shadow', not '{self.baseline.kind}'"
@@ -196,8 +196,8 @@ class ModelConfig(Section):
             baseline=self.baseline.plan(),
             peers=self.peers,
             slow=parse_slow_change(self.slow_change),
-            loss=self.loss or "",
-            quantile=self.quantile,
+            loss="" if self.loss is None else parse_loss(self.loss)[0],
+            quantile=0.5 if self.loss is None else parse_loss(self.loss)[1],
         )
 
 

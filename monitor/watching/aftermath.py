@@ -32,7 +32,7 @@ from monitor.watching.watch import Watch
 REBASE_US = 14 * DAY_US
 """As long as any domain is watched before it may page."""
 REBASE_ROWS = 200
-QUIET_KINDS = frozenset({"schema", "verdict", "mapping"})
+QUIET_KINDS = frozenset({"schema", "verdict", "mapping", "probe"})
 """What speaks while a new version warms up: checks without false alarms, and realised harm."""
 HUSHED_US = 56 * DAY_US
 """No version warms up for longer: what has no reference of its own by then is told of again."""

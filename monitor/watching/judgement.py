@@ -12,6 +12,7 @@ from alerts.lifecycle import decide
 from alerts.mappings import MappingVersion
 from alerts.records import Decision, Incident, Message, RetrainingRequest
 from alerts.settings import AlertSettings
+from detectors.actions import PROBE
 from detectors.calibration.over_time import SHIFT_GATE
 from detectors.diagnosis import DiagnosisContext, diagnose
 from detectors.maturity.delay_curve import NEVER_US, delay_curve, delay_ratio
@@ -47,7 +48,10 @@ from monitor.watching.aftermath import (
     with_harm,
     with_history,
 )
+from monitor.watching.erosion import STREAM as EROSION_STREAM
+from monitor.watching.erosion import erosion_findings, is_eroded
 from monitor.watching.forecast_watch import recent_shift
+from monitor.watching.forgotten import forgetting_findings, is_forgotten
 from monitor.watching.onset import from_onset_on
 from monitor.watching.pipeline import Evaluation
 from monitor.watching.progress import Progress, TickClock, index_of
@@ -124,6 +128,9 @@ def judge(
         verdict = standing_verdict(watch, progress, ended=evaluation.ended)
         findings += _verdict_findings(progress, verdict, now_us)
         findings += suspect_findings(watch, progress, verdict, now_us)
+        if evaluation.cohort_day_closed:
+            findings += erosion_findings(watch, progress, now_us)
+    findings += forgetting_findings(watch, progress, rows, now_us)
     decisions: list[Decision] = []
     mappings: list[MappingVersion] = []
     served = warming(ledger.requests.values(), watch.deployment, now_us)
@@ -556,6 +563,13 @@ def _inside_margin(
             continue
         if stream.startswith("transfer.verdict"):
             answers.append(verdict is None or verdict.state is not TransferState.HURTS)
+            continue
+        if stream == EROSION_STREAM:
+            eroded = is_eroded(watch, progress)
+            answers += [] if eroded is None else [not eroded]
+            continue
+        if stream == PROBE:
+            answers.append(not is_forgotten(watch))
             continue
         if stream.startswith(MAPPING_STREAM):
             answers.append(mapping_is_kept(progress, stream))

@@ -111,6 +111,7 @@ class Progress:
     watched_us: dict[str, int] = field(default_factory=dict)
     diagnosed_us: int | None = None
     verdict_told: list[str] = field(default_factory=list)
+    forgotten_told: list[str] = field(default_factory=list)
     broken_mappings: dict[str, int] = field(default_factory=dict)
     label_watch: LabelWatch | None = None
     forecast_watch: ForecastWatch | None = None
@@ -169,6 +170,7 @@ class Progress:
                 "watched_us": self.watched_us,
                 "diagnosed_us": self.diagnosed_us,
                 "verdict_told": self.verdict_told,
+                "forgotten_told": self.forgotten_told,
                 "broken_mappings": self.broken_mappings,
                 "label_watch": None
                 if self.label_watch is None

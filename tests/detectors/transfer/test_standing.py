@@ -175,6 +175,23 @@ def test_scores_that_cannot_be_the_baselines_are_said_in_words() -> None:
     assert suspicions(good, source=good, **ask) == ()  # type: ignore[arg-type]
 
 
+def test_a_baseline_scored_on_other_rows_than_the_model_is_said_with_the_numbers() -> None:
+    good = rows()
+    assert good.score is not None
+    assert good.baseline_score is not None
+    at = np.arange(good.rows)
+    apart = replace(
+        good,
+        score=np.where(at % 3 > 0, good.score, np.nan),
+        baseline_score=np.where(at % 3 == 0, good.baseline_score, np.nan),
+    )
+    (said,) = suspicions(apart, task=Task.BINARY, settings=Settings())
+    assert "and only 0 have both" in said
+    assert f"{int((at % 3 == 0).sum()):,} rows have a baseline score" in said
+    half = replace(apart, score=good.score)
+    assert suspicions(half, task=Task.BINARY, settings=Settings()) == ()
+
+
 def test_two_versions_in_one_hour_are_noted() -> None:
     ts = np.arange(20, dtype=np.int64) * DAY_US // 48
     codes = (np.arange(20) >= 9).astype(np.int32)

@@ -13,7 +13,7 @@ def settings(**model: Any) -> Any:
 
 
 def test_a_loss_and_its_quantile_reach_the_pure_core() -> None:
-    told = settings(task="regression", loss="pinball", quantile=0.9)
+    told = settings(task="regression", loss="pinball:0.9")
     assert (told.loss, told.quantile) == ("pinball", 0.9)
     assert settings().loss == ""
 
@@ -28,7 +28,8 @@ def test_a_baseline_is_trained_for_many_classes_too() -> None:
     [
         ({"task": "regression", "loss": "brier"}, "squared, absolute, pinball"),
         ({"loss": "auc", "baseline": {"kind": "ab"}}, "it is for baseline.kind 'shadow', not 'ab'"),
-        ({"loss": "bier"}, "loss 'bier' is not for binary; it may be log, brier, auc"),
+        ({"loss": "bier"}, "no loss 'bier'; there is log, brier, auc, squared"),
+        ({"task": "regression", "loss": "pinball:9"}, "a quantile lies between 0 and 1"),
     ],
 )
 def test_a_loss_that_does_not_fit_stops_the_start(model: dict[str, Any], words: str) -> None:
