@@ -224,6 +224,7 @@ def test_every_commented_setting_of_the_example_would_be_accepted() -> None:
         "detectors",
         "quiet_after",
         "labels_after",
+        "loss",
     }
     assert said.baseline.model_copy(update={"kind": None}) == default.baseline
     optional |= {"baseline"}
