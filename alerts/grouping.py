@@ -1,7 +1,8 @@
 """Several domains of one model ill at once with one cause: one incident for people, one page.
 
 The members keep their own incidents and histories, as a replay makes them; while their group is
-open it alone speaks for them.
+open it alone speaks for them. An incident of the fleet as a whole, whose domain is "", is told with
+those of the domains that saw the same.
 """
 
 from __future__ import annotations
@@ -31,6 +32,12 @@ ONSET_APART = timedelta(days=1)
 WEARING_APART = timedelta(days=28)
 """A benefit that wears off is noticed in each domain as its labels allow, within a month."""
 
+FLEET_APART = timedelta(days=3)
+"""The median of a fleet is followed by the day, and its onset is an estimate too."""
+
+OF_ITS_OWN = "~peers"
+"""A stream that differs from its peers: whatever the fleet does, this is the domain's own."""
+
 NAMED = 5
 """How many domains a headline names; the body names all."""
 
@@ -57,6 +64,8 @@ def one_cause(a: Incident, b: Incident) -> bool:
         return False
     if a.kind is not IncidentKind.DRIFT or b.kind is not IncidentKind.DRIFT:
         return False
+    if not (a.deployment.domain and b.deployment.domain):
+        return _of_the_fleet(*((b, a) if b.deployment.domain == "" else (a, b)))
     if a.mode is not b.mode or a.mode in {Mode.UNDETERMINED, Mode.NONE, Mode.BENIGN}:
         return False
     apart = WEARING_APART if a.mode is Mode.NEGATIVE_TRANSFER else ONSET_APART
@@ -64,6 +73,19 @@ def one_cause(a: Incident, b: Incident) -> bool:
         return False
     shared, either = set(a.columns) & set(b.columns), set(a.columns) | set(b.columns)
     return 2 * len(shared) >= len(either)
+
+
+def _of_the_fleet(fleet: Incident, other: Incident) -> bool:
+    """Whether a domain's incident is what the median of all domains shows, whatever its name.
+
+    They share a column, or both name none, and begin within three days. A domain that differs from
+    its peers is ill by itself and speaks for itself.
+    """
+    if any(stream.endswith(OF_ITS_OWN) for stream in other.streams):
+        return False
+    if abs(fleet.onset - other.onset) > FLEET_APART:
+        return False
+    return bool(set(fleet.columns) & set(other.columns)) or not (fleet.columns or other.columns)
 
 
 def regroup(
@@ -190,7 +212,7 @@ def _told_domains(group: Incident) -> int:
 
 
 def _domains(incidents: Iterable[Incident]) -> tuple[str, ...]:
-    return tuple(sorted({incident.deployment.domain for incident in incidents}))
+    return tuple(sorted({incident.deployment.domain for incident in incidents} - {""}))
 
 
 def _headline(group: Incident, worst: Incident) -> str:

@@ -66,6 +66,7 @@ VIEW_WORDS = {
     "": "",
     "peers": ", more than in its peers",
     "slow": " from where the reference left it",
+    "fleet": "",
 }
 ONE_VALUE = 0.98
 """A column of which one value holds this much is followed by the share of that value."""

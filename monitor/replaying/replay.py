@@ -54,6 +54,7 @@ from monitor.rows.held import FileRows
 from monitor.watching.aftermath import Rebase
 from monitor.watching.day_words import by_day_json
 from monitor.watching.fleet import Fleet, fleet_of
+from monitor.watching.fleet_watch import FleetWatch, judge_fleet, open_fleet_watch, step_fleet
 from monitor.watching.forecast_watch import followed_slices
 from monitor.watching.in_step import in_step
 from monitor.watching.judgement import CERTAIN, Ledger, judge, spends_budget, standing_verdict
@@ -133,6 +134,23 @@ class DomainReplay:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class FleetReplay:
+    """How all domains fared as one: what the medians over them showed."""
+
+    watch: FleetWatch
+    findings: tuple[Finding, ...]
+    incidents: tuple[Incident, ...]
+
+    @property
+    def words(self) -> str:
+        """What is followed of the fleet, in a line."""
+        domains = {name for median in self.watch.medians.values() for name in median.domains}
+        return (
+            f"the median of {len(domains)} domains in {len(self.watch.medians)} streams, by the day"
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Replay:
     """A whole log: one entry a domain, notes on how files were read, and what was put in."""
 
@@ -141,6 +159,7 @@ class Replay:
     domains: tuple[DomainReplay, ...]
     notes: tuple[str, ...]
     placed: tuple[Placed, ...] = ()
+    fleet: FleetReplay | None = None
 
 
 def replay(
@@ -216,7 +235,21 @@ def replay(
         run.start(lending.to(run.domain, run.since_us, known), fleet)
     replay_together(runs, fleet, on_tick)
     domains = tuple(run.result() for run in runs)
-    return Replay(model, settings, domains, tuple(notes), placed)
+    together = None if fleet is None else _together(fleet, max(run.until_us for run in runs))
+    return Replay(model, settings, domains, tuple(notes), placed, together)
+
+
+def _together(fleet: Fleet, until_us: int) -> FleetReplay | None:
+    """The fleet as a whole to the end of the log; None where no median is followed."""
+    watch = open_fleet_watch(fleet)
+    if watch is None:
+        return None
+    findings: list[Finding] = []
+    ledger = Ledger()
+    for now_us, seen in step_fleet(watch, fleet, watermark_us=until_us):
+        findings += seen
+        judge_fleet(watch, fleet.model, seen, ledger, now_us, AlertSettings())
+    return FleetReplay(watch, tuple(findings), tuple(ledger.incidents.values()))
 
 
 def _fleet(
@@ -229,7 +262,7 @@ def _fleet(
 ) -> Fleet | None:
     """The domains that may be held against each other; None where there are too few."""
     by_name = {run.domain: run for run in runs}
-    if settings.tick_rows is not None or len(known) < FEWEST_DOMAINS:
+    if settings.tick_rows is not None or not settings.peers or len(known) < FEWEST_DOMAINS:
         return None
     return Fleet(
         model=model,
@@ -523,19 +556,15 @@ def to_json(result: Replay) -> dict[str, Any]:
             alarms.append(alarm)
         incidents += [
             {
-                "domain": domain.deployment.domain,
-                "opened_at": when(incident.opened_at),
-                "closed_at": None if incident.closed_at is None else when(incident.closed_at),
-                "mode": incident.mode.value,
-                "action": incident.action.kind,
-                "alarms": incident.alarms,
-                "tier": incident.tier.value,
-                "severity": incident.severity.value,
-                "headline": headline_of(incident, domain),
-                "evidence": list(incident.evidence),
+                **_incident_json(incident, headline_of(incident, domain), when),
                 **({"row": row(incident.opened_at, domain)} if by_rows else {}),
             }
             for incident in sorted(domain.incidents, key=lambda i: i.opened_at)
+        ]
+    if result.fleet is not None:
+        alarms += [{"domain": "", **finding_json(finding)} for finding in result.fleet.findings]
+        incidents += [
+            _incident_json(incident, incident.headline, when) for incident in result.fleet.incidents
         ]
     alarms.sort(key=lambda a: (a["ts"] or "", a.get("row") or 0, a["domain"], a["stream"]))
     return {
@@ -562,7 +591,25 @@ def to_json(result: Replay) -> dict[str, Any]:
             d.deployment.domain: followed_slices(d.watch, d.progress.forecast_watch)
             for d in result.domains
         },
+        "fleet": None if result.fleet is None else {"words": result.fleet.words},
         "notes": list(result.notes),
+    }
+
+
+def _incident_json(
+    incident: Incident, headline: str, when: Callable[[datetime], str | None]
+) -> dict[str, Any]:
+    return {
+        "domain": incident.deployment.domain,
+        "opened_at": when(incident.opened_at),
+        "closed_at": None if incident.closed_at is None else when(incident.closed_at),
+        "mode": incident.mode.value,
+        "action": incident.action.kind,
+        "alarms": incident.alarms,
+        "tier": incident.tier.value,
+        "severity": incident.severity.value,
+        "headline": headline,
+        "evidence": list(incident.evidence),
     }
 
 

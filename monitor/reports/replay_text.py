@@ -11,7 +11,14 @@ from detectors.records import HOUR_US, Tier, TransferState, to_us
 from detectors.transfer.ladder import recovery_ladder
 from detectors.transfer.standing import facts_words
 from monitor.durations import budget_words
-from monitor.replaying.replay import DomainReplay, Replay, budget_json, headline_of, replay_gate
+from monitor.replaying.replay import (
+    DomainReplay,
+    FleetReplay,
+    Replay,
+    budget_json,
+    headline_of,
+    replay_gate,
+)
 from monitor.reports.view import followed_line
 from monitor.watching.day_words import day_sentences
 from monitor.watching.forecast_watch import followed_slices
@@ -30,6 +37,8 @@ def print_replay(result: Replay, console: Console) -> None:
     """Print everything; file content is shown as text and never read as markup."""
     for domain in result.domains:
         _domain(domain, console)
+    if result.fleet is not None:
+        _fleet(result.model, result.fleet, console)
     console.print(Text(f"Budget: {budget_words(result.settings.budget)} per deployment"))
     console.print(_budget_table(result))
     _reasons(result, console)
@@ -112,6 +121,20 @@ def _domain(domain: DomainReplay, console: Console) -> None:
         console.print(Text("  no incidents", style="dim"))
     for incident in sorted(domain.incidents, key=lambda i: i.opened_at):
         _incident(incident, domain, console)
+    console.print()
+
+
+def _fleet(model: str, fleet: FleetReplay, console: Console) -> None:
+    console.print(Text(f"{model}, all domains", style="bold"))
+    console.print(Text(f"  {fleet.words}", style="dim"))
+    if not fleet.incidents:
+        console.print(Text("  no incidents", style="dim"))
+    for incident in sorted(fleet.incidents, key=lambda i: i.opened_at):
+        line = Text("  ")
+        line.append(f"{incident.opened_at:%Y-%m-%d %H:%M}  ", style="dim")
+        line.append("ticket ", style="yellow")
+        line.append(incident.headline.removeprefix(f"{model}: "))
+        console.print(line)
     console.print()
 
 

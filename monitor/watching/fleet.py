@@ -16,9 +16,9 @@ import numpy as np
 
 from detectors.evidence.peers import Series
 from detectors.profile import Profile
-from detectors.records import Deployment, FloatArray, Schema, Settings, StreamSpec, Window
-from detectors.streams import statistics
-from detectors.summary import merge_summaries
+from detectors.records import FloatArray, Schema, Settings, StreamSpec, Window
+from detectors.streams import feature_streams, label_streams, statistics
+from detectors.summary import fit_profile, merge_summaries
 from monitor.rows.base import RowSource
 from monitor.watching.lender import Lender
 from monitor.watching.progress import Progress
@@ -28,8 +28,10 @@ from monitor.watching.reference_ticks import (
     reference_summaries,
     reference_vectors,
 )
-from monitor.watching.watch import open_watch
+from monitor.watching.watch import comparable_reference, label_delay_of
 
+MOST_COUNTED = 50
+"""A median of fifty domains knows what one of five hundred knows, at a tenth of its cost."""
 TICKS_KEPT = 4_000
 """Ticks of domains held at a time: each is read once for all who compare themselves with it."""
 
@@ -40,7 +42,6 @@ class View:
 
     profile: Profile
     specs: Mapping[ClockName, tuple[StreamSpec, ...]]
-    label_delay_us: int
 
     def places(self, name: ClockName) -> dict[str, int]:
         return {spec.stream.id: place for place, spec in enumerate(self.specs[name])}
@@ -65,10 +66,16 @@ class Fleet:
     progress: Callable[[str], Progress | None]
     profile: Callable[[int | str], Profile | None] = lambda _: None
     _views: dict[str, View] = field(default_factory=dict)
+    _delays: dict[str, int] = field(default_factory=dict)
     _days: dict[tuple[str, ClockName, int], Series] = field(default_factory=dict)
     _ticks: dict[tuple[str, ClockName, int, int, int], tuple[FloatArray, FloatArray]] = field(
         default_factory=dict
     )
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """The domains that a median over the fleet counts: of very many the first by name."""
+        return tuple(sorted(self.known)[:MOST_COUNTED])
 
     def references(
         self, domain: str, name: ClockName, streams: tuple[str, ...], tick_us: int
@@ -77,20 +84,25 @@ class Fleet:
 
         On the label clock those count whose labels come no later than the domain's own.
         """
-        own = self._view(domain) if domain in self.known else None
         before_us = self.first_live_us(domain)
         found: dict[str, Series] = {}
         for other, lender in sorted(self.known.items()):
             if other == domain or before_us is None or lender.until_us >= before_us:
                 continue
-            view = self._view(other)
-            if name == "label" and own is not None and view.label_delay_us > own.label_delay_us:
+            if name == "label" and self._label_delay_us(other) > self._label_delay_us(domain):
                 continue
-            series = self._reference(other, name, tick_us)
-            places = view.places(name)
-            at = [places.get(stream, -1) for stream in streams]
-            found[other] = Series(series.starts_us, *_columns(series.y, series.v, at))
+            found[other] = self._reference(other, name, streams, tick_us)
         return found
+
+    def every_reference(
+        self, name: ClockName, streams: tuple[str, ...], tick_us: int
+    ) -> dict[str, Series]:
+        """Reference ticks of all domains, columns (K,) as `streams`."""
+        return {other: self._reference(other, name, streams, tick_us) for other in self.counted}
+
+    def specs(self, domain: str, name: ClockName) -> tuple[StreamSpec, ...]:
+        """The streams of a domain by its reference."""
+        return self._view(domain).specs[name]
 
     def fingerprint(self, domain: str) -> str:
         """Which reference a domain's ticks are counted by now; "" where it has none."""
@@ -128,31 +140,42 @@ class Fleet:
 
     def _view(self, domain: str) -> View:
         if domain not in self._views:
-            lender = self.known[domain]
-            watch = open_watch(
-                Deployment(self.model, domain),
-                self.schema,
-                self.settings,
-                reference=self.load(lender.key),
-                own_reference=True,
-                profile=self.profile(lender.key),
-            )
+            key = self.known[domain].key
+            profile = self.profile(key)
+            if profile is None:
+                rows = comparable_reference(self.load(key), self.schema, self.settings)
+                profile = fit_profile(rows, self.schema)
+            labels = label_streams(profile, self.settings) if self.schema.has_label else ()
             specs: dict[ClockName, tuple[StreamSpec, ...]] = {
-                "feature": watch.feature_specs,
-                "label": watch.label_specs,
+                "feature": feature_streams(profile, self.settings),
+                "label": labels,
             }
-            self._views[domain] = View(watch.profile, specs, watch.label_delay_us)
+            self._views[domain] = View(profile, specs)
         return self._views[domain]
 
-    def _reference(self, domain: str, name: ClockName, tick_us: int) -> Series:
+    def _label_delay_us(self, domain: str) -> int:
+        if self.settings.label_delay_us is not None or domain not in self.known:
+            return self.settings.label_delay_us or 0
+        if domain not in self._delays:
+            self._delays[domain] = label_delay_of(self.load(self.known[domain].key), self.settings)
+        return self._delays[domain]
+
+    def _reference(
+        self, domain: str, name: ClockName, streams: tuple[str, ...], tick_us: int
+    ) -> Series:
+        """A domain's reference ticks, columns (K,) as `streams`, empty where it has no such."""
         key = (domain, name, tick_us)
+        view = self._view(domain)
         if key not in self._days:
-            view, lender = self._view(domain), self.known[domain]
-            summaries = reference_summaries(view.profile, name, self.load(lender.key), tick_us)
+            lender = self.known[domain]
+            rows = comparable_reference(self.load(lender.key), self.schema, self.settings)
+            summaries = reference_summaries(view.profile, name, rows, tick_us)
             self._days[key] = Series(
                 *reference_vectors(view.profile, view.specs[name], summaries, tick_us)
             )
-        return self._days[key]
+        series, places = self._days[key], view.places(name)
+        at = [places.get(stream, -1) for stream in streams]
+        return Series(series.starts_us, *_columns(series.y, series.v, at))
 
 
 def fleet_of(known: Iterable[Lender]) -> dict[str, Lender]:

@@ -31,7 +31,13 @@ from detectors.streams import statistics
 from detectors.summary import TickSummary, merge_summaries
 from monitor.rows.base import RowSource
 from monitor.watching.alarms import finding_of
-from monitor.watching.day_watch import DayWatch, close_day, open_day_watch, step_day_watch
+from monitor.watching.day_watch import (
+    YEAR_US,
+    DayWatch,
+    close_day,
+    open_day_watch,
+    step_day_watch,
+)
 from monitor.watching.forecast_watch import (
     gathering,
     open_forecast_watch,
@@ -144,7 +150,8 @@ def _open_clock(
         else:
             tick_us = DAY_US if name == "label" else YOUNG_TICK_US
     starts, y, v = vectors.get(tick_us) or reference_vectors(watch.profile, specs, base, tick_us)
-    young = not len(starts) or starts[-1] + tick_us - starts[0] < PROMISED_US
+    span_us = int(starts[-1]) + tick_us - int(starts[0]) if len(starts) else 0
+    young = span_us < PROMISED_US
     bank = start_bank(
         weighted,
         tick_us=tick_us,
@@ -153,6 +160,7 @@ def _open_clock(
         row_ticks=watch.settings.tick_rows is not None,
         why_not=why_not,
         prior=lend(name, tick_us) if lend is not None and specs and young else None,
+        yearly=span_us >= YEAR_US and watch.settings.tick_rows is None,
     )
     if len(starts):
         bank = prime(bank, starts, y, v)

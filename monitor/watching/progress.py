@@ -159,8 +159,8 @@ class Progress:
         """The checkpoint, without cohort days: those are kept as summaries of their own."""
         return msgspec.msgpack.encode(
             {
-                "feature": _pack(self.feature),
-                "label": _pack(self.label),
+                "feature": pack_clock(self.feature),
+                "label": pack_clock(self.label),
                 "schema_memory": self.schema_memory,
                 "named": self.named,
                 "evaluated_until_us": self.evaluated_until_us,
@@ -174,7 +174,7 @@ class Progress:
                 "broken_mappings": self.broken_mappings,
                 "label_watch": None
                 if self.label_watch is None
-                else [_pack(self.label_watch.clock), self.label_watch.extras()],
+                else [pack_clock(self.label_watch.clock), self.label_watch.extras()],
                 "forecast_watch": None
                 if self.forecast_watch is None
                 else self.forecast_watch.to_dict(),
@@ -185,7 +185,7 @@ class Progress:
                 "suspected": self.suspected,
                 "doubt_told": self.doubt_told,
                 "days": [
-                    days.extras() | {"clocks": [_pack(clock) for clock in days.clocks]}
+                    days.extras() | {"clocks": [pack_clock(clock) for clock in days.clocks]}
                     for days in self.days
                 ],
                 "ill": self.ill,
@@ -204,17 +204,21 @@ class Progress:
             stored["forecast_watch"] = ForecastWatch.restored(stored["forecast_watch"])
         beside = stored.get("label_watch")
         if beside is not None:
-            stored["label_watch"] = LabelWatch.restored(_unpack(beside[0]), beside[1])
+            stored["label_watch"] = LabelWatch.restored(unpack_clock(beside[0]), beside[1])
         stored["days"] = tuple(
-            DayWatch.restored([_unpack(clock) for clock in days["clocks"]], days)
+            DayWatch.restored([unpack_clock(clock) for clock in days["clocks"]], days)
             for days in stored.get("days", ())
         )
         return cls(
-            **{**stored, "feature": _unpack(stored["feature"]), "label": _unpack(stored["label"])}
+            **{
+                **stored,
+                "feature": unpack_clock(stored["feature"]),
+                "label": unpack_clock(stored["label"]),
+            }
         )
 
 
-def _pack(clock: TickClock) -> dict[str, Any]:
+def pack_clock(clock: TickClock) -> dict[str, Any]:
     return {
         "bank": clock.bank.to_bytes(),
         "tick_us": clock.tick_us,
@@ -227,7 +231,7 @@ def _pack(clock: TickClock) -> dict[str, Any]:
     }
 
 
-def _unpack(stored: dict[str, Any]) -> TickClock:
+def unpack_clock(stored: dict[str, Any]) -> TickClock:
     return TickClock(
         bank=Bank.from_bytes(stored["bank"]),
         tick_us=stored["tick_us"],

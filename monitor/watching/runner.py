@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from alerts.mappings import MappingStatus, in_force
-from alerts.records import Incident, IncidentKind
+from alerts.records import Decision, Incident, IncidentKind
 from alerts.routing import RoutingTable
 from alerts.settings import AlertSettings
 from detectors.evidence.peers import FEWEST_DOMAINS
@@ -47,6 +47,13 @@ from monitor.watching.aftermath import Rebase
 from monitor.watching.alignment import version_facts
 from monitor.watching.day_words import by_day_json
 from monitor.watching.fleet import Fleet, fleet_of
+from monitor.watching.fleet_watch import (
+    FleetWatch,
+    fleet_fingerprint,
+    judge_fleet,
+    open_fleet_watch,
+    step_fleet,
+)
 from monitor.watching.forecast_watch import followed_slices
 from monitor.watching.in_step import in_step
 from monitor.watching.judgement import Ledger, Step, current_verdict, judge, standing_verdict
@@ -163,6 +170,7 @@ class Runner:
     _viewed: dict[Deployment, tuple[Watch, Window]] = field(default_factory=dict)
     _lending: dict[str, Lending] = field(default_factory=dict)
     _fleets: dict[str, Fleet] = field(default_factory=dict)
+    _fleet_watches: dict[str, tuple[FleetWatch | None, int]] = field(default_factory=dict)
     _first_us: dict[Deployment, int | None] = field(default_factory=dict)
     _sources: dict[Deployment, RowSource] = field(default_factory=dict)
     _shared: ModelRows | None = None
@@ -190,6 +198,7 @@ class Runner:
             if self.stopped():
                 return judged
             judged += self._check_together(states, shared, until_us, flush=ends)
+            self._check_fleet(model, until_us)
         return judged
 
     def forget(self, model: str | None = None) -> None:
@@ -198,6 +207,7 @@ class Runner:
         self._viewed.clear()
         self._lending.clear()
         self._fleets.clear()
+        self._fleet_watches.clear()
 
     def view(self, state: DeploymentState) -> tuple[Watch, Window, list[TickSummary]] | None:
         """For reports: a deployment's fixed side, its reference rows, and its judged cohorts.
@@ -227,6 +237,7 @@ class Runner:
         if held is not None and held.watch.mappings != mappings:
             del self._held[deployment]
             self._fleets.pop(deployment.model, None)
+            self._fleet_watches.pop(deployment.model, None)
         viewed = self._viewed.get(deployment)
         if viewed is not None and viewed[0].mappings != mappings:
             del self._viewed[deployment]
@@ -254,6 +265,65 @@ class Runner:
                 judged += instants
                 waiting += [party.state for party in unfinished]
         return judged
+
+    def _check_fleet(self, model: str, watermark_us: int) -> None:
+        """Judge the days of the fleet as a whole that the watermark has passed."""
+        fleet, deployment = self._fleets.get(model), Deployment(model, "")
+        if fleet is None or self.stopped():
+            return
+        found = self._fleet_watches.get(model) or self._load_fleet(fleet)
+        self._fleet_watches[model] = found
+        watch, epoch = found
+        if watch is None:
+            return
+        ledger = self._ledger(deployment)
+        findings: list[Finding] = []
+        decisions: list[Decision] = []
+        days = 0
+        try:
+            for now_us, seen in step_fleet(watch, fleet, watermark_us=watermark_us):
+                self.moved()
+                days += 1
+                findings += seen
+                decisions += judge_fleet(watch, model, seen, ledger, now_us, self.alerts)
+            if not days:
+                return
+            changed = {one.id: one for decision in decisions for one in decision.incidents}
+            now = self.clock.now()
+            with self.database.write() as session:
+                self.guard(session)
+                for incident in changed.values():
+                    self._refuse_if_touched(session, incident)
+                epoch = save_checkpoint(
+                    session,
+                    deployment,
+                    epoch=epoch,
+                    fingerprint=watch.fingerprint,
+                    evaluated_until_us=watch.clock.next_us or 0,
+                    body=watch.to_bytes(),
+                    now=now,
+                )
+                save_findings(session, deployment, findings)
+                save_incidents(session, changed.values())
+                for decision in decisions:
+                    for message in decision.messages:
+                        post(session, message, self.routing(), now)
+            self._fleet_watches[model] = (watch, epoch)
+        except BaseException:
+            self._fleet_watches.pop(model, None)
+            raise
+
+    def _load_fleet(self, fleet: Fleet) -> tuple[FleetWatch | None, int]:
+        """The fleet as a whole as it was saved, or begun anew where its references are others."""
+        with self.database.read() as session:
+            stored = load_checkpoint(session, Deployment(fleet.model, ""))
+        if stored is not None and stored.fingerprint == fleet_fingerprint(fleet):
+            return FleetWatch.from_bytes(stored.body, stored.fingerprint), stored.epoch
+        watch = open_fleet_watch(fleet)
+        if watch is not None and stored is not None:
+            # What was judged by other references is not judged again.
+            watch.clock.next_us = max(watch.clock.next_us or 0, stored.evaluated_until_us)
+        return watch, 0 if stored is None else stored.epoch
 
     def _party(self, state: DeploymentState, watermark_us: int) -> _OnTheWay | None:
         """A deployment as it goes on from where it stands; None while nothing is known of it."""
@@ -502,6 +572,7 @@ class Runner:
                 profile=lambda key: self._stored_profile(int(key), watch.schema, watch.settings),
             )
             self._fleets[model] = fleet
+            self._fleet_watches.pop(model, None)
         return fleet
 
     def _rows_of(self, deployment: Deployment) -> RowSource | None:

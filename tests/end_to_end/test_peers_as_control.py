@@ -8,6 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from alerts.grouping import regroup
+from alerts.records import Incident
+from alerts.settings import AlertSettings
 from detectors.records import DAY_US, Deployment, Settings, to_datetime, to_us
 from monitor.api.decode_arrow import decode_arrow_events
 from monitor.api.limits import IngestLimits
@@ -15,6 +18,7 @@ from monitor.config import parse_config
 from monitor.files.references import add_reference_table
 from monitor.process.daemon import Service
 from monitor.replaying.replay import DomainReplay, Replay, replay
+from storage.checkpoints import load_checkpoint
 from storage.findings import list_findings
 from storage.references import Role
 from tests.end_to_end.fleets import DAYS, DOMAINS, REFERENCE_DAYS, START_US, cut, fleet
@@ -48,6 +52,10 @@ def domain(result: Replay, name: str) -> DomainReplay:
     return next(one for one in result.domains if one.deployment.domain == name)
 
 
+def together_of(result: Replay) -> tuple[Incident, ...]:
+    return () if result.fleet is None else result.fleet.incidents
+
+
 def streams(one: DomainReplay) -> set[str]:
     return {finding.stream for finding in one.findings}
 
@@ -72,12 +80,30 @@ def test_an_ill_domain_leaves_the_control_of_the_others_from_the_next_tick_on(il
     assert not domain(ill, "west").progress.ill
 
 
-def test_what_moves_every_domain_is_no_difference_from_peers_and_own_streams_see_it() -> None:
+def test_what_moves_every_domain_is_no_difference_from_peers_and_one_incident_of_the_fleet() -> (
+    None
+):
     moved = dict.fromkeys(DOMAINS, (FAULT_DAY, 2.5))
     result = replay(*cut(fleet(moved)), Settings(tick_us=DAY_US, lateness_us=0), model=MODEL)
     for one in result.domains:
         assert BY_PEERS not in streams(one)
     assert sum("column.location:income" in streams(one) for one in result.domains) >= 3
+    assert result.fleet is not None
+    (together,) = [i for i in result.fleet.incidents if "income" in i.columns]
+    assert FAULT_DAY < (to_us(together.opened_at) - START_US) // DAY_US <= FAULT_DAY + 4
+    assert "in the median of 5 domains" in together.headline
+    # At the service the incidents of the domains and of the fleet are told as one.
+    every = [*together_of(result), *(i for one in result.domains for i in one.incidents)]
+    early = [i for i in every if i.is_open and "income" in i.columns]
+    (group,) = regroup(early, (), now=together.updated_at, settings=AlertSettings())
+    assert len(group.joined) == len(early)
+    assert "" not in group.group.domains
+
+
+def test_a_fault_of_one_domain_is_not_the_fleets(ill: Replay) -> None:
+    assert ill.fleet is not None
+    during = START_US + (FAULT_DAY + 14) * DAY_US
+    assert not [f for f in ill.fleet.findings if to_us(f.ts) <= during and f.column == "income"]
 
 
 def test_the_daemon_compares_peers_as_the_replay_does(
@@ -111,6 +137,13 @@ def test_the_daemon_compares_peers_as_the_replay_does(
             found = list_findings(session, Deployment(MODEL, name), limit=10_000)
         told = {(f.ts, f.stream, f.tier) for f in found}
         assert told == {(f.ts, f.stream, f.tier) for f in domain(ill, name).findings}
+    assert ill.fleet is not None
+    with running.database.read() as session:
+        of_all = list_findings(session, Deployment(MODEL, ""), limit=100)
+        stored = load_checkpoint(session, Deployment(MODEL, ""))
+    assert stored is not None
+    assert stored.evaluated_until_us == ill.fleet.watch.clock.next_us
+    assert {(f.ts, f.stream) for f in of_all} == {(f.ts, f.stream) for f in ill.fleet.findings}
     running.database.close()
 
 
