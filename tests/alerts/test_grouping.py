@@ -152,3 +152,15 @@ def test_a_newcomer_that_is_like_a_member_joins_although_another_group_could_be_
     ids = tuple(incident.id for incident in old)
     (wider,) = group(*old, *new, groups=[(made.group, ids)])
     assert len(wider.group.domains) == 4
+
+
+def test_an_incident_of_the_fleet_is_told_with_the_domains_that_saw_the_same() -> None:
+    """Whatever they are called; but a domain that differs from its peers speaks for itself."""
+    fleet = ill("", mode=Mode.COVARIATE_SHIFT)
+    unnamed = ill("OO", mode=Mode.UNDETERMINED, onset=fleet.onset + timedelta(days=3))
+    other = ill("UA", mode=Mode.UNDETERMINED, columns=("arr_hour",))
+    own = ill("DL", streams=("column.location:dep_hour~peers",))
+    (made,) = group(fleet, unnamed, other, own)
+    assert {i.id for i in made.joined} == {fleet.id, unnamed.id}
+    assert made.group.domains == ("OO",)
+    assert not one_cause(fleet, replace(unnamed, onset=fleet.onset + timedelta(days=4)))
