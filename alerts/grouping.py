@@ -155,7 +155,7 @@ def _make(members: Sequence[Incident], now: datetime, settings: AlertSettings) -
         alarms=sum(incident.alarms for incident in members),
     )
     group = replace(group, headline=_headline(group, worst))
-    words = f"{len(domains)} domains at once: {', '.join(map(name, domains))}"
+    words = f"{_count(domains)} at once: {', '.join(map(name, domains))}"
     group = record(group, Change(opened_at, "opened", words=plain(words, 1_000)))
     group, message = add_message(group, MessageType.OPENED, now, settings)
     return Grouped(group, tuple(members), message)
@@ -215,6 +215,10 @@ def _domains(incidents: Iterable[Incident]) -> tuple[str, ...]:
     return tuple(sorted({incident.deployment.domain for incident in incidents} - {""}))
 
 
+def _count(domains: Sequence[str]) -> str:
+    return f"{len(domains)} domain{'' if len(domains) == 1 else 's'}"
+
+
 def _headline(group: Incident, worst: Incident) -> str:
     shown = ", ".join(map(name, group.domains[:NAMED]))
     more = len(group.domains) - NAMED
@@ -223,8 +227,8 @@ def _headline(group: Incident, worst: Incident) -> str:
     suspicion = " (shared embeddings may be stale)" if wears_off else ""
     columns = f" in {', '.join(map(name, group.columns[:3]))}" if group.columns else ""
     sentence = (
-        f"{name(group.deployment.model)}: {group.mode.value}{columns} in {len(group.domains)} "
-        f"domains at once ({where}) since {moment(group.onset)}; look at the source they share "
-        f"first{suspicion}, then {remedy(worst.action)}"
+        f"{name(group.deployment.model)}: {group.mode.value}{columns} in "
+        f"{_count(group.domains)} at once ({where}) since {moment(group.onset)}; look at the "
+        f"source they share first{suspicion}, then {remedy(worst.action)}"
     )
     return plain(sentence, HEADLINE_CHARACTERS)
