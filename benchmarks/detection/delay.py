@@ -40,17 +40,18 @@ from detectors.drift.named.kswin import ks_distance, sample
 from detectors.evidence.budget import pace_of
 from detectors.evidence.design import Design
 from detectors.evidence.filter import follow, inject, student_t_evalue
-from detectors.evidence.grids import ALTERNATIVES
+from detectors.evidence.grids import ALTERNATIVES, LASTING, STAKES
 from detectors.evidence.reference import learn_reference, ticks_from
 from detectors.evidence.state import Betting
 from detectors.records import FloatArray, IntArray
 
 CHANGE_AT, CAP = 2_000, 20_000
 REFERENCE_ROWS = 5_000
-GATE = 0.02
+GATE = LASTING.gate * 0.0**LASTING.gate_power
+"""The gate of rows without memory."""
 RATE = 0.1
 HALVINGS = 9
-BINOMIAL_SHIFTS = np.array([0.1, 0.2, 0.4, 0.8, 1.4, -0.1, -0.2, -0.4, -0.8, -1.4])
+BINOMIAL_SHIFTS = np.array([0.2, 0.45, 0.9, 1.5, -0.2, -0.45, -0.9, -1.5])
 First = Callable[[FloatArray, float], IntArray]
 """Paths (N, T) and a knob → the row of the first alarm of each (N,), T where there is none."""
 
@@ -107,14 +108,14 @@ def rows_of(family: Family, drawn: FloatArray, size: float | None, at: int) -> F
 
 
 @njit(cache=True, nogil=True)
-def _evidence(z, threshold, gate, shifts):  # type: ignore[no-untyped-def]
+def _evidence(z, threshold, gate, shifts, stakes):  # type: ignore[no-untyped-def]
     count = shifts.shape[0]
     wealth = np.zeros(count)
     for t in range(z.shape[0]):
         total = 0.0
         for j in range(count):
             evalue = student_t_evalue(z[t], shifts[j], gate)
-            wealth[j] = inject(wealth[j], 1.0 / count, evalue)
+            wealth[j] = inject(wealth[j], stakes[j], evalue)
             total += wealth[j]
         if total >= threshold:
             return t
@@ -158,7 +159,7 @@ def evidence(paths: FloatArray, threshold: float) -> IntArray:
         return np.array(
             [_binomial_evidence(p, threshold, RATE, GATE, BINOMIAL_SHIFTS) for p in paths]
         )
-    return np.array([_evidence(p, threshold, GATE, ALTERNATIVES) for p in paths])
+    return np.array([_evidence(p, threshold, GATE, ALTERNATIVES, STAKES) for p in paths])
 
 
 def kswin(paths: FloatArray, least: float) -> IntArray:

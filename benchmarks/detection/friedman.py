@@ -31,7 +31,7 @@ from benchmarks.detection.simulator import mean_error
 from detectors.evidence.budget import pace_of
 from detectors.evidence.design import Design
 from detectors.evidence.filter import follow
-from detectors.evidence.grids import ALTERNATIVES
+from detectors.evidence.grids import ALTERNATIVES, STAKES
 from detectors.evidence.reference import learn_reference, ticks_from
 from detectors.evidence.state import Betting
 from detectors.records import FloatArray
@@ -83,7 +83,7 @@ def adwin(reference: FloatArray, rows: FloatArray) -> int:
 
 def evidence(limit: float, reference: FloatArray, rows: FloatArray) -> int:
     scores = normal_scores(reference, rows)
-    return int(_evidence(scores, limit, GATE, ALTERNATIVES))
+    return int(_evidence(scores, limit, GATE, ALTERNATIVES, STAKES))
 
 
 def clipped_loss(reference: FloatArray, rows: FloatArray) -> FloatArray:

@@ -32,6 +32,7 @@ from detectors.evidence.young import (
 )
 from detectors.records import (
     DAY_US,
+    HOUR_US,
     BoolArray,
     Budget,
     FloatArray,
@@ -42,7 +43,7 @@ from detectors.records import (
 )
 
 # Part of every checkpoint's fingerprint: raise it when the same ticks would give other evidence.
-ENGINE_VERSION = 1
+ENGINE_VERSION = 2
 
 WANDERING_PHI = 0.95
 WANDERING_LIKELY = 0.5
@@ -354,8 +355,9 @@ def _follow(
 def _refit(bank: Bank) -> Bank:
     """Fit every stream on all ticks so far and run the filter through them again.
 
-    Evidence, muting and runs go on as they were. After 14 days a stream that has alarmed keeps
-    its fit: its history holds a change, which a fit would take for long memory.
+    Evidence, muting and runs go on as they were; a stream that may bet only now begins to. After
+    14 days a stream that has alarmed keeps its fit: its history holds a change, which a fit would
+    take for long memory.
     """
     starts_us = np.concatenate([part.starts_us for part in bank.history])
     y = np.concatenate([part.y for part in bank.history])
@@ -383,13 +385,24 @@ def _refit(bank: Bank) -> Bank:
             wealth=before.wealth,
             onset=before.onset,
             runs=before.runs,
-            muted_until=before.muted_until,
+            muted_until=np.where(
+                (state.model[:, ACTIVE] > 0) & (before.model[:, ACTIVE] == 0),
+                np.maximum(before.muted_until, _next_clock_us(bank)),
+                before.muted_until,
+            ),
         )
         state = _mixed(state, before, alarmed)
         weights = np.where(alarmed[:, None], bank.phi_weights, weights)
     last = refits_done(bank.age_us) == len(REFITS_US)
     joined = () if last else (History(starts_us, y, v),)
     return replace(bank, state=state, phi_weights=weights, alarmed=alarmed, history=joined)
+
+
+def _next_clock_us(bank: Bank) -> int:
+    """Where a stream that may bet from now on begins to: what it missed was others' to bet."""
+    if bank.design.timed:
+        return (bank.last_start_us or 0) + bank.tick_us
+    return bank.ticks * HOUR_US
 
 
 def _mixed(new: FilterState, old: FilterState, keep: BoolArray) -> FilterState:

@@ -24,6 +24,9 @@ from detectors.records import DAY_US, HOUR_US, Budget, FloatArray, IntArray, Str
 PAGE_ROW, OTHER_ROW = 0, 1
 SCALE_HALF_LIFE_DAYS = 14.0
 CORRELATION_HALF_LIFE_DAYS = 28.0
+# Chance alone moves long-run over short-run variance by .2; that it only ever widens would cost
+# evidence on every stream. Beyond 1.1, wandering streams page too often (no_change.py).
+CORRELATION_SLACK = 1.1
 SHORTEST_WINDOW = 8.0
 MUTE_DAYS = 7
 MUTE_TICKS = 14
@@ -84,6 +87,7 @@ def pace_of(design: Design) -> Pace:
         scale_half_life=SCALE_HALF_LIFE_DAYS * ticks,
         correlation_half_life=CORRELATION_HALF_LIFE_DAYS * ticks,
         window=max(SHORTEST_WINDOW, ticks),
+        correlation_slack=CORRELATION_SLACK,
         tick_hours=tick_hours,
         longest_hours=max(LONGEST_GAP_HOURS, 2.0 * tick_hours),
         mute_us=MUTE_TICKS * tick_us if by_ticks else MUTE_DAYS * DAY_US,

@@ -8,8 +8,9 @@ f² for scale, λ for autocorrelation (long-run over short-run variance, after N
 1987, with an exponential window).
 
 Evidence is Shiryaev–Roberts wealth with budget injection (see `budget.py`), one account for each
-alternative shift. Everything compiled lives in this file, because a compiled cache notices only
-changes of the file it belongs to.
+alternative shift. What a muted or silent stream would inject, the others of its tier inject: who
+is silent is known before the tick, so the sum stays within the budget. Everything compiled lives
+in this file, because a compiled cache notices only changes of the file it belongs to.
 
 An account over its threshold waits while the step it estimates is smaller than the practical
 effect: waiting can only lower the number of alarms, so the budget still holds.
@@ -25,7 +26,7 @@ import math
 import numpy as np
 from numba import njit
 
-from detectors.evidence.grids import ALTERNATIVES
+from detectors.evidence.grids import LASTING, Bets
 from detectors.evidence.state import (
     ACTIVE,
     C_REF,
@@ -53,7 +54,6 @@ from detectors.records import HOUR_US, FloatArray
 
 # Degrees of freedom of innovations; the cube in `student_t_evalue` is (NU + 1) / 2.
 NU = 5.0
-SMALLEST_GATE = 0.02
 CLIP_SD = 3.0
 MUTED_CLIP_SD = 6.0
 SPIKE2 = 9.0
@@ -93,6 +93,8 @@ def follow(
     ticks: Ticks,
     betting: Betting,
     pace: Pace,
+    *,
+    bets: Bets = LASTING,
     z: FloatArray | None = None,
     widening: FloatArray | None = None,
     wealth: FloatArray | None = None,
@@ -119,6 +121,7 @@ def follow(
         pace.scale_rate,
         pace.correlation_rate,
         pace.sum_decay,
+        pace.correlation_slack,
         pace.tick_hours,
         pace.longest_hours,
         pace.mute_us,
@@ -131,7 +134,9 @@ def follow(
         state.runs,
         state.muted_until,
         state.seen_until,
-        ALTERNATIVES,
+        bets.shifts,
+        bets.stakes,
+        bets.gates(state.model[:, PHI]),
         none if z is None else z,
         none if widening is None else widening,
         none if wealth is None else wealth,
@@ -273,19 +278,55 @@ def _learn(clock, skipped, columns, y, v, rho, mean, cov, model, track, seen_unt
 
 
 @njit(cache=True, nogil=True)
-def _widen(track, z, scale_rate, correlation_rate, rho):  # type: ignore[no-untyped-def]
+def _widen(track, z, scale_rate, correlation_rate, rho, slack):  # type: ignore[no-untyped-def]
     """f√λ from what was known before this tick; then learn from z."""
     f2 = max(1.0, track[C] / track[C_REF])
     track[C] += scale_rate * (min(z * z, SPIKE2 * f2) - track[C])
     f = math.sqrt(f2)
     clipped = _clip(z / f, CLIP_SD)
     narrow = 1.0 - rho * rho
-    lam = max(1.0, track[LONG] * narrow / track[SHORT])
+    lam = max(1.0, track[LONG] * narrow / track[SHORT] / slack)
     track[DECAYED] = rho * track[DECAYED] + clipped
     squared = min(track[DECAYED] * track[DECAYED], SPIKE2 * lam / narrow)
     track[LONG] += correlation_rate * (squared - track[LONG])
     track[SHORT] += correlation_rate * (clipped * clipped - track[SHORT])
     return f * math.sqrt(lam)
+
+
+@njit(cache=True, nogil=True)
+def _spread(now, weight, tier, model, seen_until, muted_until, longest_us, boost):  # type: ignore[no-untyped-def]
+    """By how much each tier's awake streams may bet more, as the others do not bet."""
+    boost[:] = 1.0
+    for row in range(boost.shape[0]):
+        total = 0.0
+        awake = 0.0
+        for k in range(weight.shape[0]):
+            if tier[k] == row:
+                total += weight[k]
+                silent = seen_until[k] < 0 or now - seen_until[k] > longest_us
+                if model[k, ACTIVE] > 0.0 and now >= muted_until[k] and not silent:
+                    awake += weight[k]
+        if awake > 0.0:
+            boost[row] = total / awake
+
+
+@njit(cache=True, nogil=True)
+def _credit(now, seen_until, muted_until, tick_hours, longest_hours, boost):  # type: ignore[no-untyped-def]
+    """Hours that a stream may inject for: none in which its weight was others' to bet.
+
+    Those since its last data or the end of its muting are its own, up to `longest_hours`: until
+    then its weight was kept for it. After that it was asleep, and only what was kept is left.
+    """
+    if seen_until < 0:
+        return tick_hours
+    hours = (now - seen_until) / HOUR_US
+    if hours > longest_hours:
+        since = (now - muted_until) / HOUR_US + tick_hours
+        asleep = (muted_until - seen_until) / HOUR_US
+        return max(0.0, min(longest_hours - max(asleep, 0.0), since))
+    hours = min(hours, (now - muted_until) / HOUR_US + tick_hours)
+    newest = min(hours, tick_hours)
+    return (hours - newest) + newest * boost
 
 
 @njit(cache=True, nogil=True)
@@ -303,6 +344,7 @@ def _follow(  # type: ignore[no-untyped-def]
     scale_rate,
     correlation_rate,
     rho,
+    slack,
     tick_hours,
     longest_hours,
     mute_us,
@@ -316,6 +358,8 @@ def _follow(  # type: ignore[no-untyped-def]
     muted_until,
     seen_until,
     alternatives,
+    stakes,
+    smallest_gate,
     z_out,
     widening_out,
     wealth_out,
@@ -325,17 +369,21 @@ def _follow(  # type: ignore[no-untyped-def]
     count = alternatives.shape[0]
     h = np.ones(n)
     ph = np.empty(n)
+    boost = np.ones(share.shape[1])
     alarms = [(0, 0, 0.0, np.int64(0), 0.0)]
     alarms.clear()
-    for k in range(streams):
-        phi = model[k, PHI]
-        for t in range(ticks):
+    for t in range(ticks):
+        h[1:] = columns[t]
+        _spread(
+            clock[t], weight, tier, model, seen_until, muted_until, longest_hours * HOUR_US, boost
+        )
+        for k in range(streams):
+            phi = model[k, PHI]
             for _ in range(skipped[t]):
                 _predict(mean[k], cov[k], model[k], model[k, WALK])
                 for j in range(count):
                     runs[k, j, RESPONSE] *= phi
             if _seen(y[t, k], v[t, k]):
-                h[1:] = columns[t]
                 known = v[t, k] * model[k, SCALE2]
                 s = max(_project(cov[k], h, ph), 0.0) + known
                 e = y[t, k]
@@ -344,23 +392,28 @@ def _follow(  # type: ignore[no-untyped-def]
                 sd = math.sqrt(s)
                 e = _clip(e, FARTHEST_SD * sd)
                 raw = e / sd
-                wide = _widen(track[k], raw, scale_rate, correlation_rate, rho)
+                wide = _widen(track[k], raw, scale_rate, correlation_rate, rho, slack)
                 muted = clock[t] < muted_until[k]
                 limit = MUTED_CLIP_SD if muted else CLIP_SD
                 _correct(mean[k], cov[k], ph, s, e, _clip(e, limit * sd))
-                hours = tick_hours
-                if 0 <= seen_until[k] < clock[t]:
-                    hours = min((clock[t] - seen_until[k]) / HOUR_US, longest_hours)
+                hours = _credit(
+                    clock[t],
+                    seen_until[k],
+                    muted_until[k],
+                    tick_hours,
+                    longest_hours,
+                    boost[tier[k]],
+                )
                 seen_until[k] = clock[t]
                 if not muted:
                     z = raw / wide
-                    gate = max(SMALLEST_GATE, model[k, GATE] / (sd * wide))
-                    injection = hours * weight[k] * share[t, tier[k]] * model[k, ACTIVE] / count
+                    gate = max(smallest_gate[k], model[k, GATE] / (sd * wide))
+                    injection = hours * weight[k] * share[t, tier[k]] * model[k, ACTIVE]
                     total = 0.0
                     best = 0
                     for j in range(count):
                         evalue = student_t_evalue(z, alternatives[j], gate)
-                        grown = inject(wealth[k, j], injection, evalue)
+                        grown = inject(wealth[k, j], injection * stakes[j], evalue)
                         wealth[k, j] = min(grown, RICHEST * threshold[k])
                         total += wealth[k, j]
                         if wealth[k, j] > wealth[k, best]:

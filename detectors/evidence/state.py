@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.evidence.grids import ALTERNATIVES
+from detectors.evidence.grids import LASTING, Bets
 from detectors.records import FloatArray, IntArray
 
 # columns of FilterState.model
@@ -27,9 +27,9 @@ class FilterState:
     model (K, 8): φ, innovation variance of u, s², level variance a tick, gate (practical effect
     x steady response), level variance added by an alarm, practical effect, 1 if it may bet.
     track (K, 5): scale now and in the reference, long- and short-run variance, decayed sum of z.
-    wealth (K, 14), onset (K, 14) in us, runs (K, 14, 4): CUSUM, response to a step since onset,
-    and weighted sums that estimate the step. muted_until, seen_until (K,) are instants of the
-    clock, -1 before the first.
+    wealth (K, J) by alternative, onset (K, J) in us, runs (K, J, 4): CUSUM, response to a step
+    since onset, and weighted sums that estimate the step. muted_until, seen_until (K,) are
+    instants of the clock, -1 before the first.
     """
 
     mean: FloatArray
@@ -61,6 +61,7 @@ class Pace:
     scale_rate: float
     correlation_rate: float
     sum_decay: float
+    correlation_slack: float
     tick_hours: float
     longest_hours: float
     mute_us: int
@@ -74,12 +75,17 @@ def pace(
     tick_hours: float,
     longest_hours: float,
     mute_us: int,
+    correlation_slack: float = 1.0,
 ) -> Pace:
-    """Half-lives and window are in ticks with data."""
+    """Half-lives and window are in ticks with data.
+
+    Long-run over short-run variance widens nothing up to `correlation_slack`.
+    """
     return Pace(
         scale_rate=1.0 - 0.5 ** (1.0 / scale_half_life),
         correlation_rate=1.0 - 0.5 ** (1.0 / correlation_half_life),
         sum_decay=1.0 - 1.0 / window,
+        correlation_slack=correlation_slack,
         tick_hours=tick_hours,
         longest_hours=longest_hours,
         mute_us=mute_us,
@@ -113,10 +119,12 @@ class Betting:
     share: FloatArray
 
 
-def start_state(mean: FloatArray, sd: FloatArray, model: FloatArray) -> FilterState:
+def start_state(
+    mean: FloatArray, sd: FloatArray, model: FloatArray, *, bets: Bets = LASTING
+) -> FilterState:
     """A state before any tick: prior mean and sd (K, p) of b, model (K, 8)."""
     streams, p = mean.shape
-    n = p + 1
+    n, count = p + 1, len(bets.shifts)
     cov = np.zeros((streams, n * (n + 1) // 2))
     cov[:, 0] = model[:, NOISE] / (1.0 - model[:, PHI] ** 2)
     for i in range(p):
@@ -126,9 +134,9 @@ def start_state(mean: FloatArray, sd: FloatArray, model: FloatArray) -> FilterSt
         cov=cov,
         model=model,
         track=np.zeros((streams, 5)),
-        wealth=np.zeros((streams, len(ALTERNATIVES))),
-        onset=np.zeros((streams, len(ALTERNATIVES)), np.int64),
-        runs=np.zeros((streams, len(ALTERNATIVES), 4), np.float32),
+        wealth=np.zeros((streams, count)),
+        onset=np.zeros((streams, count), np.int64),
+        runs=np.zeros((streams, count, 4), np.float32),
         muted_until=np.full(streams, -1, np.int64),
         seen_until=np.full(streams, -1, np.int64),
     )

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import integrate, stats
 
 from detectors.evidence.filter import follow, inject, learn, student_t_evalue
-from detectors.evidence.grids import ALTERNATIVES
+from detectors.evidence.grids import ALTERNATIVES, STAKES, Bets
 from detectors.evidence.state import (
     ACTIVE,
     DELTA_MIN,
@@ -21,6 +21,7 @@ from detectors.evidence.state import (
     RESET,
     SCALE2,
     WALK,
+    Betting,
     FilterState,
     Ticks,
     start_state,
@@ -28,6 +29,7 @@ from detectors.evidence.state import (
 )
 from detectors.records import HOUR_US, FloatArray
 from tests.detectors.evidence.published import (
+    PUBLISHED,
     level_state,
     level_ticks,
     run_vector,
@@ -65,7 +67,7 @@ def test_wealth_of_given_innovations_agrees_with_the_published_vector() -> None:
     wealth = np.zeros(14)
     totals = []
     for z in (0.3, -0.5, 2.1, 2.8, 3.5):
-        for j, shift in enumerate(ALTERNATIVES):
+        for j, shift in enumerate(PUBLISHED.shifts):
             wealth[j] = inject(wealth[j], 1 / 14, student_t_evalue(z, shift, 0.15))
         totals.append(wealth.sum())
     assert_allclose(totals, [0.392374, 0.709327, 1.963706, 11.066357, 171.327129], atol=5e-6)
@@ -241,8 +243,43 @@ def test_a_stream_that_was_silent_is_credited_its_hours_up_to_a_day() -> None:
         learn(state, level_ticks(np.zeros((20, 1)), np.ones((20, 1))), short_pace())
         at = level_ticks(np.zeros((1, 1)), np.ones((1, 1)), first=19 + silent)
         follow(state, at, whole_bet(1, 1), short_pace())
-        evalues = [student_t_evalue(0.0, shift, 0.02) for shift in ALTERNATIVES]
-        assert_allclose(state.wealth[0], credited / 14 * np.array(evalues), rtol=1e-9)
+        evalues = [student_t_evalue(0.0, shift, 0.0) for shift in ALTERNATIVES]
+        assert_allclose(state.wealth[0], credited * STAKES * np.array(evalues), rtol=1e-9)
+
+
+def test_weight_that_one_stream_cannot_bet_is_bet_by_the_others_and_never_twice() -> None:
+    """What is injected is read off wealth that is never multiplied: bets of no size, E = 1."""
+    even = Bets(np.zeros(1), np.ones(1), 0.0, 0.0)
+    rng = np.random.default_rng(6)
+    ticks, streams, reference = 400, 4, 50
+    y = rng.normal(0, 0.1, (reference + ticks, streams))
+    v = np.full(y.shape, 0.01)
+    live = v[reference:]
+    live[100:130, 1] = np.inf  # silent for longer than a day, then back
+    live[200:210, 2] = np.inf  # silent for less
+    live[250:, 3] = np.inf  # gone
+    live[rng.random(live.shape) < 0.1] = np.inf
+    state = level_state(streams, phi=0.0, q=0.0, bets=even)
+    learn(state, level_ticks(y[:reference], v[:reference]), short_pace())
+    state.muted_until[0] = (reference + 40) * HOUR_US
+    weight = np.array([0.4, 0.3, 0.2, 0.1])
+    betting = Betting(weight, np.full(streams, 1e9), np.zeros(streams, np.int64), np.ones((1, 2)))
+    spent = [0.0]
+    for t in range(ticks):
+        at = slice(reference + t, reference + t + 1)
+        follow(state, level_ticks(y[at], v[at], first=reference + t), betting, short_pace(),
+               bets=even)  # fmt: skip
+        spent.append(float(state.wealth.sum()))
+    assert np.all(np.array(spent) <= np.arange(ticks + 1) + 1.0), "never more than an hour an hour"
+    assert spent[-1] > 0.95 * ticks, "and hardly anything is lost"
+    assert spent[40] > 0.9 * 40, "nor while the stream of most weight is muted"
+    back = state.wealth[3, 0]
+    at = slice(-1, None)
+    follow(state, level_ticks(y[at], np.full((1, streams), 0.01), first=1000), betting,
+           short_pace(), bets=even)  # fmt: skip
+    assert state.wealth[3, 0] - back <= 24.0 * weight[3] + 1e-9, (
+        "what was gone had a day kept for it"
+    )
 
 
 def test_an_alarm_empties_the_account_mutes_the_stream_and_opens_the_level() -> None:
@@ -254,13 +291,13 @@ def test_an_alarm_empties_the_account_mutes_the_stream_and_opens_the_level() -> 
     found = follow(
         state,
         level_ticks(y, np.full((40, 1), 0.01), first=50),
-        whole_bet(1, 40, threshold=720.0),
+        whole_bet(1, 40, threshold=40.0),
         short_pace(mute_us=10 * HOUR_US),
         wealth=wealth,
     )
     (tick, stream, evidence, onset_us, effect), *later = found
     assert (stream, later) == (0, [])
-    assert evidence == pytest.approx(wealth[tick, 0] / 720.0)
+    assert evidence == pytest.approx(wealth[tick, 0] / 40.0)
     assert evidence >= 1.0
     assert onset_us == 60 * HOUR_US
     assert effect == pytest.approx(0.8, abs=0.1)
@@ -275,7 +312,7 @@ def test_evidence_waits_while_the_estimated_effect_is_too_small_to_matter() -> N
         state.model[0, DELTA_MIN] = delta_min
         learn(state, level_ticks(np.zeros((50, 1)), np.full((50, 1), 0.01)), short_pace())
         live = level_ticks(np.full((20, 1), 0.8), np.full((20, 1), 0.01), first=50)
-        return follow(state, live, whole_bet(1, 20, threshold=720.0), short_pace())
+        return follow(state, live, whole_bet(1, 20, threshold=40.0), short_pace())
 
     assert len(alarms(0.3)) >= 1
     assert alarms(1.0) == []

@@ -159,6 +159,7 @@ def test_evidence_and_muting_outlive_a_fit() -> None:
     assert after.state is not None
     assert after.phi_weights is not before.phi_weights, "a fit was due at 14 days"
     assert alarm.stream == 0
-    assert after.state.muted_until.tolist() == [int(starts[tick]) + 7 * DAY_US, -1]
+    assert after.state.muted_until[0] == int(starts[tick]) + 7 * DAY_US
+    assert after.state.muted_until[1] <= starts[16], "muted only until it could bet at all"
     assert 0 < after.state.wealth[1].sum() < before.state.wealth[1].sum() + 6 * 14
     assert after.state.wealth[0].sum() == 0.0
