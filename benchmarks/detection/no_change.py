@@ -4,8 +4,8 @@
 
 Every row is a world of `simulator.py`. A reference is fitted, 27 days are followed under a budget
 of 1 page / 30 days. Then the first 17 of them are followed with the odds of five streams
-multiplied on the third day. Where the reference is younger than 14 days the bank waits, as the daemon does;
-its pages are counted over the days on which it may page.
+multiplied on the third day. Where the reference is younger than 14 days the bank waits, as the
+daemon does; its pages are counted over the days on which it may page.
 
 Columns: runs; pages per 30 days ± standard error (upper 95 % limit, in pages); share of runs in
 which the budget was promised when the reference ended (never before 14 days); for each odds ratio
