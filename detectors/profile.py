@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from detectors.alignment.embedded import EmbeddingMap, fit_map, other_rows
 from detectors.calibration.dispersion import day_dispersion
 from detectors.cells import (
     NULL,
@@ -71,6 +72,7 @@ class Profile:
     `clusters` counts the groups of its labelled rows that share an outcome, 0 where none is named.
     `dispersion` is how much more labels scatter from day to day than independent rows would, None
     where that cannot be told. `heads` say, by name, what the chances of further outputs meant.
+    `embedding` is None where the reference has none, or was frozen before embeddings were followed.
     """
 
     schema: Schema
@@ -89,6 +91,7 @@ class Profile:
     clusters: int = 0
     dispersion: float | None = None
     heads: Mapping[str, HeadScale] = field(default_factory=dict)
+    embedding: EmbeddingMap | None = None
 
     @property
     def labelled(self) -> int:
@@ -154,6 +157,8 @@ class Profile:
                 arrays[f"rest:{at}"] = column.rest
         names = [ALL_ROWS, *(ref.name for ref in self.slices)]
         arrays["slice_sums"] = np.stack([self.slice_sums[name] for name in names])
+        if self.embedding is not None:
+            arrays |= self.embedding.arrays()
         curve = self.ruler.curve
         header = {
             "schema": _schema_out(self.schema),
@@ -172,6 +177,7 @@ class Profile:
             **({"clusters": self.clusters} if self.clusters else {}),
             **({} if self.dispersion is None else {"dispersion": self.dispersion}),
             **({"heads": self._heads_out} if self.heads else {}),
+            **({"embedding": self.embedding.described()} if self.embedding else {}),
         }
         return body_of(header, arrays)
 
@@ -223,6 +229,9 @@ class Profile:
                 name: HeadScale(rate, _curve_in(described))
                 for name, (rate, described) in header.get("heads", {}).items()
             },
+            embedding=(
+                EmbeddingMap.of(header["embedding"], arrays) if "embedding" in header else None
+            ),
         )
 
 
@@ -249,6 +258,12 @@ def fit_profile(reference: Window, schema: Schema) -> Profile:
             categorical = fit_categorical(words, weight)
             columns[spec.name], counts[spec.name] = categorical, categorical.count(words, weight)
 
+    embedding = fit_map(reference, schema.task) if schema.embedding_dim else None
+    if embedding is not None:
+        usual = other_rows(reference)
+        for name, numbers in embedding.numbers(usual).items():
+            numeric = fit_numeric(numbers, usual.weight)
+            columns[name], counts[name] = numeric, numeric.count(numbers, usual.weight)
     mass = reference.weights()
     score = _nothing(reference.rows) if reference.score is None else reference.score
     scale = Scale.of(score, mass) or Scale(0.0, 1.0)
@@ -283,6 +298,7 @@ def fit_profile(reference: Window, schema: Schema) -> Profile:
         clusters=_clusters(reference),
         dispersion=_dispersion(reference, ruler),
         heads=_head_scales(reference, schema),
+        embedding=embedding,
     )
 
 

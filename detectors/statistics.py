@@ -11,6 +11,7 @@ has y = 0 and v = infinity. Nothing here is ever NaN.
 | spread | mean distance of the mid-rank from ½, centred, / its reference sd | same |
 | null, unseen and spike share | log odds, see `detectors/shares.py` | there |
 | mix | √Σ(q-p)²/(p+½/n) less its mean under the reference: Cohen's w | 1 / (2n) |
+| discrepancy | ‖mean features - reference‖ / √V less its mean there, V = trΣ | 1 / (2νn) |
 | loss | (mean loss - reference) / reference sd of one row | σ²(1 + k/n) / n |
 | in the large | Σω(y-r) / Σωr(1-r), r the recalibrated score | (Σω²r(1-r) + ¼ω̄²) / (Σωr(1-r))² |
 | output | the same of a class probability, a quantile, a mean or an sd | same |
@@ -40,6 +41,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from detectors.alignment.embedded import DISCREPANCY
 from detectors.cells import NULL, UNSEEN
 from detectors.profile import Profile
 from detectors.records import FloatArray, IntArray, Stream, StreamSpec
@@ -125,6 +127,7 @@ class _Plan:
     mix_starts: IntArray  # (X,)
     mix_shares: FloatArray  # (G,)
     mix_of_group: IntArray  # (G,)
+    kernel_streams: IntArray  # (0,) or (1,)
 
     def read(self, summary: TickSummary) -> tuple[FloatArray, FloatArray]:
         if summary.profile and summary.profile != self.profile.fingerprint:
@@ -139,6 +142,9 @@ class _Plan:
                 self._read_slices(summary, y, v)
             if self.columns and summary.columns:
                 self._read_columns(summary, y, v)
+            if len(self.kernel_streams) and DISCREPANCY in summary.columns:
+                found = _discrepancy(self.profile, summary.columns[DISCREPANCY])
+                y[self.kernel_streams], v[self.kernel_streams] = found
         good = np.isfinite(y) & np.isfinite(v) & (v > 0.0)
         return np.where(good, y, 0.0), np.where(good, v, np.inf)
 
@@ -190,6 +196,19 @@ class _Plan:
             centre = np.sqrt(np.maximum(freedom - HALF, HALF * freedom) / n)
             y[self.mix_streams] = np.sqrt(squares) - centre
             v[self.mix_streams] = np.where(n >= MIX_ROWS, HALF / n, np.inf)
+
+
+def _discrepancy(profile: Profile, sums: FloatArray) -> tuple[float, float]:
+    """The distance of mean features in spreads of rows, which is normal as √(2χ²) is: see *mix*."""
+    embedding = profile.embedding
+    assert embedding is not None
+    n = sums[0, 0] ** 2 / sums[1, 0]
+    gap = sums[0, 1:] / sums[0, 0] - embedding.kernel_mean
+    distance = np.sqrt(gap @ gap / embedding.kernel_spread)
+    centre = np.sqrt((1.0 - HALF / embedding.freedom) / n)
+    return float(distance - centre), float(
+        HALF / embedding.freedom / n
+    ) if n >= MIX_ROWS else np.inf
 
 
 def mean_variance(rows: FloatArray, kurtosis: FloatArray | float) -> FloatArray:
@@ -252,11 +271,14 @@ def _place(stream: Stream) -> str:
 def _compile(specs: Sequence[StreamSpec], profile: Profile) -> _Plan:
     streams = [spec.stream for spec in specs]
     of_slices: dict[str, list[int]] = {}
+    kernel: list[int] = []
     of_columns: dict[str, list[int]] = {"rank": [], "share": [], "mix": []}
     for at, stream in enumerate(streams):
         name = f"{stream.signal}.{stream.statistic}"
         if name in _SLICE_STATISTICS:
             of_slices.setdefault(name, []).append(at)
+        elif stream.column == DISCREPANCY and profile.embedding is not None:
+            kernel.append(at)
         elif stream.column not in profile.columns:
             msg = f"stream {stream.id} follows a column the profile lacks: {stream.column!r}"
             raise ValueError(msg)
@@ -346,6 +368,7 @@ def _compile(specs: Sequence[StreamSpec], profile: Profile) -> _Plan:
         mix_starts=mix_starts[:-1],
         mix_shares=np.concatenate([shares for _, shares in groupings]) if len(mix) else np.empty(0),
         mix_of_group=np.repeat(np.arange(len(mix)), lengths),
+        kernel_streams=np.array(kernel, dtype=np.int64),
     )
 
 

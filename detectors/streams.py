@@ -5,7 +5,7 @@ labels (loss, calibration, transfer, a third of it each) and one third predictio
 gets no labels, predictions have all of it. Inside a class half goes to all rows and half to
 slices, in proportion to the square root of their rows: a slice earns a share like the precision
 with which it can be seen. On the ticket tier the feature columns share equally, and a column's
-statistics share equally in it. Each tier sums to one.
+statistics share equally in it; an embedding counts as one more column. Each tier sums to one.
 
 Smallest effects, in the units of each statistic: .1 sd for means of scores and columns (Cohen
 calls .2 small); odds by a tenth and half a percentage point for shares (a whole point for unseen
@@ -19,6 +19,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from detectors.alignment.embedded import DISCREPANCY, OFF_PLANE, TOWARDS_CLASS
 from detectors.calibration.heads import Head, heads_of
 from detectors.calibration.over_time import FEWEST_CLUSTERS
 from detectors.cells import NumericCells
@@ -206,14 +207,30 @@ def _sliced(profile: Profile, whole: list[tuple[str, str, float, str]]) -> list[
 def _column_streams(profile: Profile) -> tuple[StreamSpec, ...]:
     specs: list[StreamSpec] = []
     columns = profile.schema.columns
+    followed = len(columns) + (profile.embedding is not None)
     for column in columns:
         steps = _numeric_steps(profile, column.name)
         if not isinstance(profile.columns[column.name], NumericCells):
             steps = _categorical_steps(profile, column.name)
         for statistic, step in steps.items():
             stream = Stream("column", statistic, Tier.TICKET, column.name)
-            specs.append(StreamSpec(stream, 1.0 / len(columns) / len(steps), step))
+            specs.append(StreamSpec(stream, 1.0 / followed / len(steps), step))
+    named = _embedding_steps(profile)
+    specs += [
+        StreamSpec(
+            Stream("embedding", statistic, Tier.TICKET, name), 1.0 / followed / len(named), step
+        )
+        for (statistic, name), step in named.items()
+    ]
     return tuple(specs)
+
+
+def _embedding_steps(profile: Profile) -> dict[tuple[str, str], float]:
+    """What of an embedding is followed, with the smallest effects: the embedding is one column."""
+    if profile.embedding is None:
+        return {}
+    rows = {("location", name): RANK_STEP for name in profile.embedding.columns}
+    return {("discrepancy", DISCREPANCY): MEAN_STEP, **rows}
 
 
 def _numeric_steps(profile: Profile, column: str) -> dict[str, float]:
@@ -298,6 +315,11 @@ def _phrase(stream: Stream, effect: float, profile: Profile | None) -> str:
         by = f"{size:.2f}" if size <= MOST_LOG_ODDS or regression else f"over {MOST_LOG_ODDS:g}"
         return f"outcomes {'above' if effect >= 0.0 else 'below'} the scores by {by} {unit}"
     what = {
+        ("embedding", "discrepancy"): "mean embedding away from the reference",
+        ("embedding", "location"): {
+            OFF_PLANE: "distance of embeddings from the reference's plane",
+            TOWARDS_CLASS: "cosine of embeddings to the centre of their class",
+        }.get(stream.column, ""),
         ("prediction", "mean"): "mean score",
         ("prediction", "spread"): "spread of the scores",
         ("prediction", "mix"): "mix of predicted classes",
@@ -305,6 +327,8 @@ def _phrase(stream: Stream, effect: float, profile: Profile | None) -> str:
         ("column", "spread"): f"spread of {stream.column}",
         ("column", "mix"): f"mix of {stream.column}",
     }[stream.signal, stream.statistic]
+    if stream.statistic == "discrepancy":
+        return f"{what} by {effect:+.2f} spreads of rows"
     if stream.statistic == "mix":
         return (
             f"{what} {'away from' if effect >= 0.0 else 'closer to'} the reference by w {size:.2f}"

@@ -14,6 +14,7 @@ from typing import Self
 
 import numpy as np
 
+from detectors.alignment.embedded import DISCREPANCY
 from detectors.cells import CategoricalCells, NumericCells
 from detectors.packing import body_of, pack, unpack
 from detectors.profile import (
@@ -163,6 +164,16 @@ def summarise(window: Window, profile: Profile, *, start_us: int, end_us: int) -
         missing.add(spec.name)
         if (words if spec.kind is Kind.NUMERIC else numbers) is not None:
             retyped.add(spec.name)
+    if profile.embedding is not None:
+        for name, numbers in profile.embedding.numbers(window).items():
+            cells = profile.columns[name]
+            assert isinstance(cells, NumericCells)
+            counts[name] = cells.count(numbers, weight)
+            if profile.embedding.rows(window) is None:
+                missing.add(name)
+                if window.embedding is not None:
+                    retyped.add(name)
+        counts[DISCREPANCY] = profile.embedding.kernel_sums(window)
     codes = slice_codes(window, profile.slices)
     sums = seen_sums(window, profile.ruler, codes, len(profile.slices))
     return TickSummary(

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from detectors.records import Window
@@ -125,6 +125,19 @@ def read_version_rows(session: Session, model: str, kind: VersionKind) -> tuple[
     return tuple(
         VersionRows(row.model, kind, row.version, row.created_at, decode(row.body)) for row in rows
     )
+
+
+def count_versions(session: Session) -> dict[str, dict[str, int]]:
+    """How many versions of each kind each model has, by model and kind."""
+    found = session.execute(
+        select(VersionRowsRow.model, VersionRowsRow.kind, func.count()).group_by(
+            VersionRowsRow.model, VersionRowsRow.kind
+        )
+    )
+    counts: dict[str, dict[str, int]] = {}
+    for model, kind, count in found:
+        counts.setdefault(model, {})[kind] = count
+    return counts
 
 
 def in_common(one: Segment, other: Segment) -> tuple[Window, Window]:

@@ -27,7 +27,8 @@ ENOUGH = 2_000
 class Forgetting:
     """The paired change of the probe's loss from version `before` to `now`.
 
-    `lower` is the one-sided bound at the level this version may spend. WATCH: more than the
+    `lower` and `upper` are each a one-sided bound at the level this version may spend, so that
+    the bounds of all versions hold together. WATCH: more than the
     margin by the estimate; DRIFT: by the bound too.
     """
 
@@ -40,6 +41,7 @@ class Forgetting:
     lower: float = float("nan")
     loss_before: float = float("nan")
     alpha: float = float("nan")
+    upper: float = float("nan")
 
 
 def share_of_alpha(version: int, alpha: float = ALPHA) -> float:
@@ -70,15 +72,16 @@ def probe_change(
     alpha = share_of_alpha(version)
     change, base = float(paired.mean()), float(was.mean())
     error = float(paired.std(ddof=1)) / math.sqrt(n)
-    lower = change - float(t.ppf(1 - alpha, n - 1)) * error
+    reach = float(t.ppf(1 - alpha, n - 1)) * error
+    lower, upper = change - reach, change + reach
     margin = MARGIN * base
     told = f"loss on the source probe {base:.4g} → {base + change:.4g} ({n:,} rows)"
     if lower > margin:
         state, words = State.DRIFT, f"{told}: version {now} has forgotten what {before} knew"
     elif change > margin:
         state, words = State.WATCH, f"{told}: perhaps forgetting; {ENOUGH:,} rows would say"
-    elif change + float(t.ppf(1 - alpha, n - 1)) * error < margin:
+    elif upper < margin:
         state, words = State.OK, f"{told}: nothing forgotten"
     else:
         state, words = State.UNDETERMINED, f"{told}: too few rows to tell"
-    return Forgetting(before, now, n, state, words, change, lower, base, alpha)
+    return Forgetting(before, now, n, state, words, change, lower, base, alpha, upper)

@@ -102,15 +102,34 @@ def _features(rows: Matrix, of_reference: int, rng: np.random.Generator) -> Matr
     rows = np.ascontiguousarray(rows, dtype=np.float32)
     centre = rows[:of_reference].mean(axis=0)
     width = _median_distance(rows[:of_reference], rng)
-    share = np.array_split(np.arange(FEATURES), len(SCALES))
+    return _mapped(rows - centre, width, FEATURES, rng)
+
+
+def bandwidth_of(reference: Matrix | None, *, seed: int = 0) -> float:
+    """The median distance of pairs of reference rows (n, d)."""
+    assert reference is not None
+    return _median_distance(reference, np.random.default_rng(seed))
+
+
+def features(
+    rows: Matrix | None, centre: FloatArray, bandwidth: float, count: int, *, seed: int = 0
+) -> Matrix:
+    """Features (n, count) of rows (n, d) by a map that the seed draws, the same for ever."""
+    assert rows is not None
+    rng = np.random.default_rng(seed)
+    return _mapped(rows - centre.astype(np.float32), bandwidth, count, rng)
+
+
+def _mapped(apart: Matrix, width: float, count: int, rng: np.random.Generator) -> Matrix:
+    share = np.array_split(np.arange(count), len(SCALES))
     columns = []
     for scale, block in zip(SCALES, share, strict=True):
-        drawn = rng.standard_normal((rows.shape[1], len(block))) / (width * scale)
+        drawn = rng.standard_normal((apart.shape[1], len(block))) / (width * scale)
         columns.append(drawn.astype(np.float32))
-    features: Matrix = (rows - centre) @ np.concatenate(columns, axis=1)
-    features += rng.uniform(0, 2 * math.pi, FEATURES).astype(np.float32)
+    features: Matrix = apart @ np.concatenate(columns, axis=1)
+    features += rng.uniform(0, 2 * math.pi, count).astype(np.float32)
     np.cos(features, out=features)
-    features *= np.float32(math.sqrt(2 / FEATURES))
+    features *= np.float32(math.sqrt(2 / count))
     return features
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from detectors.alignment.embedded import OFF_PLANE, SHOWN, TOWARDS_CLASS
 from detectors.cells import NULL, OTHER, UNSEEN, CategoricalCells, Cells
 from detectors.records import DAY_US, Finding, FloatArray, Tier, to_datetime
 from detectors.schema.check import ALL_NULL, CARDINALITY, CONSTANT, MISSING, RETYPED, TIERS
@@ -74,7 +75,7 @@ def learn_runs(profile: Profile, summaries: Iterable[TickSummary]) -> Memory:
         if not summary.rows:
             continue
         for name in profile.columns:
-            if _always_null(profile, name) or name not in summary.columns:
+            if _unchecked(profile, name) or name not in summary.columns:
                 continue
             runs = _Runs(**learnt[name]) if name in learnt else _Runs()
             runs, verdicts = _judge(profile, name, summary, runs)
@@ -105,7 +106,7 @@ def tick_checks(
     findings: list[Finding] = []
     for name in profile.columns:
         runs = _Runs(**memory[name]) if name in memory else _Runs()
-        if _always_null(profile, name) or name not in summary.columns:
+        if _unchecked(profile, name) or name not in summary.columns:
             continue
         runs, verdicts = _judge(profile, name, summary, runs)
         fired = dict(runs.fired)
@@ -258,18 +259,25 @@ def _rearmed(
     return {other: at for other, at in fired.items() if other != check}
 
 
+def _unchecked(profile: Profile, name: str) -> bool:
+    """What never had a value; of an embedding one number a row is enough to see that it is gone."""
+    second = name == TOWARDS_CLASS and OFF_PLANE in profile.columns
+    return second or _always_null(profile, name)
+
+
 def _always_null(profile: Profile, name: str) -> bool:
     counts = profile.counts[name][0]
     return float(counts.sum() - counts[NULL]) <= 0.0
 
 
 def _finding(name: str, check: str, verdict: _Verdict, end_us: int) -> Finding:
+    shown = SHOWN.get(name, name)
     return Finding(
         kind="schema",
         ts=to_datetime(end_us),
         onset=to_datetime(verdict.onset_us),
-        stream=f"schema.{check}:{name}",
+        stream=f"schema.{check}:{shown}",
         tier=TIERS[check],
-        column=name,
-        detail=f"`{name}` {verdict.detail}",
+        column=shown,
+        detail=f"`{shown}` {verdict.detail}",
     )

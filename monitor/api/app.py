@@ -28,6 +28,7 @@ from monitor.api.work import work_router
 from monitor.web.deeds import deeds_router
 from monitor.web.login import login_router
 from monitor.web.pages import pages_router
+from monitor.web.versions import versions_pages
 from storage.tokens import Scope
 
 
@@ -70,6 +71,7 @@ def create_app(context: ApiContext, *, only_health: bool = False) -> FastAPI:
     app.include_router(mappings_router(context))
     app.include_router(health_router(context))
     app.include_router(tokens_router(context, door))
+    app.include_router(versions_pages(context))
     app.include_router(pages_router(context))
     app.include_router(deeds_router(context))
     app.include_router(login_router(context, door))

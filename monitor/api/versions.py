@@ -51,6 +51,7 @@ class ProbeShape(BaseModel):
     loss_before: float | None
     change: float | None
     lower: float | None
+    upper: float | None
     alpha: float | None = Field(description="The error this version may spend")
 
 

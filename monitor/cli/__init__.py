@@ -27,6 +27,7 @@ GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
     },
     "Models and embeddings": {
         "baseline": ("monitor.cli.baseline", "baseline", "Keep record of from-scratch baselines."),
+        "alignment": ("monitor.cli.alignment", "alignment", "What versions did to both."),
         "anchors": ("monitor.cli.alignment", "anchors", "Compare embeddings of versions."),
         "probe": ("monitor.cli.alignment", "probe", "See whether versions forget their source."),
     },

@@ -1,4 +1,4 @@
-"""`kedge anchors` and `kedge probe`: fixed rows that every version of a model embeds or scores."""
+"""`kedge alignment`, `anchors` and `probe`: rows that every version of a model embeds or scores."""
 
 from __future__ import annotations
 
@@ -17,6 +17,28 @@ _ID = click.option("--id", "id_", default="id", show_default=True, help="Column 
 _LABEL = click.option("--label", default="label", show_default=True, help="Column of labels.")
 _SCORE = click.option("--score", default="score", show_default=True, help="Column of scores.")
 _OUT = click.option("-o", "form", type=click.Choice(["text", "json"]), default="text")
+
+
+@click.group()
+def alignment() -> None:
+    """What each version of a model did to its embeddings and to what it knew of its source.
+
+    \b
+    Embeddings:  kedge anchors add FILE --model M --version V   at each release
+    The source:  kedge probe add FILE --model M                 once
+                 kedge probe score FILE --model M --version V   at each release
+
+    The same over HTTP, and as curves on the page /models/M/versions of the daemon.
+    """  # noqa: D301  # click reads the backspace as "keep these lines"
+
+
+@alignment.command("show")
+@_MODEL
+@_OUT
+@_CONFIG
+def show_alignment(model: str, form: str, config_path: str | None) -> None:
+    """Each version: its anchors against the one before, its probe's loss against the first."""
+    _show(model, ("anchors", "probe"), form, config_path)
 
 
 @click.group()
@@ -60,7 +82,7 @@ def add_anchors(
 @_CONFIG
 def show_anchors(model: str, form: str, config_path: str | None) -> None:
     """Each version against the one before."""
-    _show(model, "anchors", form, config_path)
+    _show(model, ("anchors",), form, config_path)
 
 
 @click.group()
@@ -107,7 +129,7 @@ def score_probe(
 @_CONFIG
 def show_probe(model: str, form: str, config_path: str | None) -> None:
     """The probe's loss at each version against the first."""
-    _show(model, "probe", form, config_path)
+    _show(model, ("probe",), form, config_path)
 
 
 def _store(
@@ -138,7 +160,7 @@ def _store(
     click.echo(f"{stored:,} rows of {kind.value.replace('_', ' ')}{what} of {model} are stored")
 
 
-def _show(model: str, which: str, form: str, config_path: str | None) -> None:
+def _show(model: str, which: tuple[str, ...], form: str, config_path: str | None) -> None:
     from monitor.cli.database import opened_session
     from monitor.watching.alignment import facts_json, task_of, version_facts
 
@@ -146,9 +168,12 @@ def _show(model: str, which: str, form: str, config_path: str | None) -> None:
         facts = version_facts(session, model, task_of(session, model))
     told: dict[str, Any] = facts_json(facts)
     if form == "json":
-        click.echo(json.dumps({"words": told["words"], which: told[which]}, allow_nan=False))
+        shown = {"words": told["words"], **{part: told[part] for part in which}}
+        click.echo(json.dumps(shown, allow_nan=False))
         return
-    for one in told[which]:
-        click.echo(f"{one['before']} → {one['version']}  {one['state']}  {one['words']}")
-    if not told[which] and told["words"]:
+    for part in which:
+        lead = f"{part}  " if len(which) > 1 else ""
+        for one in told[part]:
+            click.echo(f"{lead}{one['before']} → {one['version']}  {one['state']}  {one['words']}")
+    if told["words"] and not all(told[part] for part in which):
         click.echo(told["words"], err=True)

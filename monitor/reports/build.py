@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from alerts.mappings import MappingVersion
 from alerts.records import Incident
+from detectors.alignment.report import EmbeddingReport, embedding_report
 from detectors.calibration.report import calibration_of
 from detectors.calibration.result import Calibration
 from detectors.diagnosis import DiagnosisContext, diagnose
@@ -97,6 +98,7 @@ class Answers:
     estimated: Estimates
     maturity: LabelMaturity | None
     diagnosis: Diagnosis
+    embedding: EmbeddingReport | None = None
 
 
 def answer(
@@ -134,6 +136,11 @@ def answer(
         columns = comparing.result()
     if reference.embedding is not None and current.embedding is not None:
         columns = (*columns, compare_embeddings(reference, current))
+    embedding = embedding_report(
+        reference, current, schema.task, _sliced_twice(reference, current, schema)
+    )
+    if embedding is not None:
+        columns = (*columns, *embedding.columns)
     return Answers(
         columns=columns,
         predictions=predictions,
@@ -152,11 +159,52 @@ def answer(
         maturity=label_maturity(reference, current, schema.task),
         estimated=every_estimate(reference, current, schema, gaps=estimate_gaps),
         diagnosis=named,
+        embedding=embedding,
     )
 
 
 def _slices(reference: Window, current: Window, schema: Schema) -> dict[str, BoolArray]:
     return dict(slice_masks(current, fit_profile(reference, schema))) if schema.slices else {}
+
+
+def _sliced_twice(
+    reference: Window, current: Window, schema: Schema
+) -> dict[str, tuple[BoolArray, BoolArray]]:
+    """The rows of each declared slice in either window."""
+    if not schema.slices or reference.embedding is None or current.embedding is None:
+        return {}
+    profile = fit_profile(reference, replace(schema, embedding_dim=0))
+    before, now = dict(slice_masks(reference, profile)), dict(slice_masks(current, profile))
+    return {name: (before[name], now[name]) for name in before if name in now}
+
+
+def _embedding(found: EmbeddingReport | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    head = found.head
+    return {
+        "state": found.state.value,
+        "words": found.words,
+        "centroids": [
+            {
+                "name": one.name,
+                "state": one.state.value,
+                "cosine": one.cosine,
+                "ci": list(one.ci),
+                "rows": one.rows,
+                "rows_needed": one.rows_needed,
+            }
+            for one in found.centroids
+        ],
+        "head_gap": None
+        if head is None
+        else {
+            "difference": finite(head.difference),
+            "ci": [finite(bound) for bound in head.ci],
+            "against": finite(head.against),
+            "matters": head.matters,
+        },
+    }
 
 
 def _searched(current: Window, schema: Schema) -> dict[str, Categories]:
@@ -203,6 +251,7 @@ def write_down(
         "predictions": _predictions(answers.predictions),
         "verification": verified,
         "inputs": {"state": _inputs_state(answers).value},
+        "embedding": _embedding(answers.embedding),
         "columns": [_column(column) for column in answers.columns],
         "labels": _labels(answers.labels, reference, current),
         "schema_checks": [_check(check) for check in answers.checks],

@@ -181,6 +181,7 @@ def questions(report: Report) -> tuple[Question, ...]:
             report["inputs"]["state"],
             _inputs_words(report),
         ),
+        *_embedding(report),
         Question(
             "predictions",
             "Do the predictions look as they did?",
@@ -226,6 +227,15 @@ def _gate(report: Report) -> tuple[Question, ...]:
     if more:
         words += f" (and {more} more {'reason' if more == 1 else 'reasons'})"
     return (Question("gate", "May the model serve here?", gate["state"], words),)
+
+
+def _embedding(report: Report) -> tuple[Question, ...]:
+    """Nothing where rows have no embedding."""
+    found = report.get("embedding")
+    if found is None:
+        return ()
+    asks = "Do embeddings still mean what they meant?"
+    return (Question("embedding", asks, found["state"], clean(found["words"], 400)),)
 
 
 def _verification(report: Report) -> tuple[Question, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from detectors.alignment.embedded import SHOWN
 from detectors.evidence.bank import Alarm
 from detectors.records import Finding, StreamSpec, Tier, to_datetime
 from detectors.streams import effect_words
@@ -40,7 +41,7 @@ def finding_of(
         onset=to_datetime(min(alarm.onset_us, instant_us)),
         stream=spec.stream.id,
         tier=tier,
-        column=spec.stream.column,
+        column=SHOWN.get(spec.stream.column, spec.stream.column),
         slice=spec.stream.slice,
         evidence=alarm.evidence,
         effect=effect,

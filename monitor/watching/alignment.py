@@ -195,6 +195,7 @@ def facts_json(facts: VersionFacts) -> dict[str, Any]:
                 "loss_before": finite(one.loss_before),
                 "change": finite(one.change),
                 "lower": finite(one.lower),
+                "upper": finite(one.upper),
                 "alpha": finite(one.alpha),
             }
             for one in facts.probe

@@ -15,7 +15,7 @@ from monitor.api import version_rows
 from monitor.api.limits import IngestLimits
 from storage.version_rows import VersionKind, VersionRows, read_version_rows
 from tests.client.test_client import listening
-from tests.monitor.api.asking import World, world
+from tests.monitor.api.asking import HOSTILE, World, world
 
 ROWS = [
     {"id": f"a{at}", "embedding": [at / 7, -at / 3, 1.0], "label": at % 2, "score": at / 100}
@@ -62,6 +62,21 @@ def test_json_and_arrow_keep_the_same_rows_once(running: World) -> None:
     assert len(stored(running)) == 2
     shown = running.get("/v1/models/credit/versions").json()
     assert [each["state"] for each in shown["anchors"]] == ["ok"]
+    page = running.get("/models/credit/versions", accept="text/html").text
+    assert page.count('<svg class="plot"') == 2
+    assert "Newest: version 2, 1." in page
+    assert ">2</td>" in running.get("/versions", accept="text/html").text
+
+
+def test_names_of_versions_are_text_on_their_page(running: World) -> None:
+    for version in ("1", HOSTILE):
+        reply = running.client.post(
+            "/v1/models/credit/anchors", params={"version": version}, json={"rows": ROWS}
+        )
+        assert reply.status_code == 201
+    page = running.get("/models/credit/versions", accept="text/html").text
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;" in page
 
 
 @pytest.mark.parametrize(

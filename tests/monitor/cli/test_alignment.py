@@ -126,7 +126,10 @@ def test_a_probe_that_a_version_forgot_is_named(tmp_path: Path, config: Path) ->
         file = str(tmp_path / "scores.parquet")
         run(config, "probe", "score", file, "--model", "m", "--version", version)
 
-    shown = json.loads(run(config, "probe", "show", "--model", "m", "-o", "json"))
+    shown = json.loads(run(config, "alignment", "show", "--model", "m", "-o", "json"))
+    assert shown["anchors"] == []
+    for one in shown["probe"]:
+        assert one["upper"] - one["change"] == pytest.approx(one["change"] - one["lower"])
 
     assert [one["state"] for one in shown["probe"]] == ["ok", "drift"]
     facts = facts_of(tmp_path)
