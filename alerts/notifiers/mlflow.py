@@ -1,8 +1,10 @@
 """MLflow: what became of a request stands as a tag on the model, by REST, without its client.
 
-A message that names the version that serves tags that version, one that names none the registered
-model. Setting a tag again changes nothing. The registered model bears Kedge's name of the model.
-https://mlflow.org/docs/latest/rest-api.html
+A message that names the version that serves tags that version where it is a whole number, as all
+of MLflow's are; else the registered model, and the value says the version. Setting a tag again
+changes nothing. The registered model bears Kedge's name of the model. A tag's key must stay what it
+is when read as a path, so that no domain may bring a "/" into it.
+https://mlflow.org/docs/latest/rest-api.html, limits and names: mlflow/utils/validation.py
 """
 
 from __future__ import annotations
@@ -46,17 +48,19 @@ class Mlflow:
         if not message.type.about_training:
             return Nothing("only retraining requests are tagged")
         data: Mapping[str, Any] = message.body.get("data", {})
-        version = data.get("version")
+        version = str(data.get("version") or "")
+        is_theirs = version.isascii() and version.isdigit()
         state = message.type.value.partition(".")[2]
-        value = f"{state} {data.get('id', '')}: {data.get('headline', '')}"
+        served = f" (version {version})" if version and not is_theirs else ""
+        value = f"{state} {data.get('id', '')}{served}: {data.get('headline', '')}"
         body = {
             "name": message.deployment.model,
             "key": f"{PREFIX}.{_key(message.deployment.domain)}"[:KEY_CHARACTERS],
             "value": value[:VALUE_CHARACTERS],
         }
         what = "registered-models"
-        if version:
-            what, body = "model-versions", {**body, "version": str(version)}
+        if is_theirs:
+            what, body = "model-versions", {**body, "version": version}
         headers = {"content-type": "application/json; charset=utf-8"}
         if self.authorization:
             headers["authorization"] = self.authorization
@@ -65,5 +69,5 @@ class Mlflow:
 
 def _key(domain: str) -> str:
     """A domain in the letters that a tag's key may have: others become "_"."""
-    fits = "_-. /"
+    fits = "_-. "
     return "".join(c if (c.isascii() and c.isalnum()) or c in fits else "_" for c in domain)

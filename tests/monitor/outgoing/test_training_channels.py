@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import posixpath
 import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -38,7 +40,13 @@ MLFLOW = "/api/2.0/mlflow"
 
 @dataclass
 class Trainers:
-    """The three vendors at one port: what they took, by path, and why they refused."""
+    """The three vendors at one port: what they took, by path, and why they refused.
+
+    GitHub: "Create a repository dispatch event" in the OpenAPI description of its REST API.
+    Airflow: `TriggerDAGRunPostBody` of airflow-core, which forbids further fields, and
+    `[scheduler] allowed_run_id_pattern`. MLflow: mlflow/utils/validation.py; a real server of
+    3.x was asked the same and answered the same.
+    """
 
     port: int = 0
     taken: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -83,6 +91,11 @@ class Trainers:
             return 422, f"Extra inputs are not permitted: {extra}"
         if "logical_date" not in body:
             return 422, "logical_date: Field required"
+        date = body["logical_date"]
+        if date is not None and datetime.fromisoformat(date).tzinfo is None:
+            return 422, "logical_date: Input should have timezone info"
+        if ("data_interval_start" in body) != ("data_interval_end" in body):
+            return 422, "Either both data_interval_start and data_interval_end must be provided"
         run = body.get("dag_run_id")
         if run is not None and not re.fullmatch(r"[A-Za-z0-9_.~:+-]{1,250}", run):
             return 422, f"The run_id provided '{run}' does not match regex pattern"
@@ -104,8 +117,12 @@ class Trainers:
             return 400, "INVALID_PARAMETER_VALUE: missing or unknown field"
         if not re.fullmatch(r"[\w.\-/ ]{1,250}", body["key"], re.ASCII):
             return 400, "INVALID_PARAMETER_VALUE: invalid tag name"
+        if posixpath.normpath(body["key"]) != body["key"]:
+            return 400, "INVALID_PARAMETER_VALUE: names must not resolve to other names"
         if len(body["value"]) > 5_000:
             return 400, "INVALID_PARAMETER_VALUE: tag value too long"
+        if "version" in body and not re.fullmatch(r"[0-9]+", body["version"]):
+            return 400, "INVALID_PARAMETER_VALUE: Model version must be an integer"
         if "version" in body and body["version"] not in self.versions:
             return 404, "RESOURCE_DOES_NOT_EXIST"
         return 200, "{}"
@@ -229,6 +246,27 @@ def test_mlflow_tags_the_model_and_once_it_serves_the_version(
     assert paths == ["/registered-models/set-tag", "/model-versions/set-tag"]
     assert trainers.taken[1][1]["version"] == "7"
     assert "verified" in trainers.taken[1][1]["value"]
+
+
+@pytest.mark.parametrize("domain", ["a//b", "../x", "north/", "d" * 240 + "/" * 20, "ü/&"])
+def test_mlflow_takes_the_tag_of_any_domain_and_of_any_name_of_a_version(
+    trainers: Trainers, tmp_path: Path, domain: str
+) -> None:
+    """Its own versions are whole numbers; what Kedge calls one may be a date or a name."""
+    asked = message(
+        MessageType.RETRAINING_VERIFIED,
+        version="2026-05-b",
+        status=RequestStatus.VERIFIED,
+        outcome="loss.mean is back",
+    )
+    here = replace(asked, deployment=replace(asked.deployment, domain=domain))
+
+    sent = send(tmp_path, channel(trainers, "mlflow"), here)
+
+    assert sent == [(Outcome.DELIVERED, 200)], trainers.refused
+    ((path, body),) = trainers.taken
+    assert path.endswith("/registered-models/set-tag")
+    assert "(version 2026-05-b)" in body["value"]
 
 
 def test_what_a_vendor_refuses_is_not_delivered(trainers: Trainers, tmp_path: Path) -> None:
