@@ -114,7 +114,7 @@ class EmbeddingMap:
         at = self.class_of(window)
         apart = rows - self.mean
         size = np.linalg.norm(apart, axis=1)
-        along = np.einsum("nd,nd->n", apart, self.centres[np.maximum(at, 0)])
+        along = (apart * self.centres[np.maximum(at, 0)]).sum(axis=1)
         cosine = np.divide(along, size, out=np.full(len(rows), np.nan), where=size > 0)
         # A class that the reference had too few rows of has a centre of zeros.
         unknown = (at < 0) | ~self.centres[np.maximum(at, 0)].any(axis=1)
