@@ -53,6 +53,8 @@ SCORE_COLUMN = "@score"
 """The name under which the score has cells; a feature may itself be called "score"."""
 PREDICTION_COLUMN = "@prediction"
 """The name under which a multiclass model's predicted classes have cells."""
+LOSS_COLUMN = "@loss"
+"""The name under which the losses of labelled rows have cells, where the reference has any."""
 CURVE_EVENTS = 10
 """A recalibration curve is learnt from at least this many labels of each kind."""
 
@@ -270,6 +272,10 @@ def fit_profile(reference: Window, schema: Schema) -> Profile:
     clipped = Scale.of(scale.standardise(score), mass) or Scale(0.0, 0.0)
     label = _nothing(reference.rows) if reference.label is None else reference.label
     loss = losses(schema.task, reference.score, label)
+    if np.isfinite(loss).any():
+        of_losses = fit_numeric(loss, weight)
+        columns[LOSS_COLUMN] = of_losses
+        counts[LOSS_COLUMN] = of_losses.count(loss, weight)
     baseline = losses(schema.task, reference.baseline_score, label)
     difference = loss - baseline
     if reference.contrast is not None:

@@ -85,6 +85,17 @@ def statistics_of(
     return np.stack([y for y, _ in pairs]), np.stack([v for _, v in pairs])
 
 
+def rate_counts(
+    specs: Sequence[StreamSpec], profile: Profile, summary: TickSummary
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Events, trials and the events the reference expects (K,) of the streams that are rates.
+
+    Shares of columns, and outcomes against recalibrated scores. Counts are of effective rows; a
+    stream that is no rate, or has no rows, has no trials.
+    """
+    return _plan(specs, profile).counts(summary)
+
+
 @dataclass(frozen=True, eq=False)
 class _SlicePart:
     """Streams (k,) of one statistic that are read from slices: their places and slice rows."""
@@ -148,20 +159,58 @@ class _Plan:
         good = np.isfinite(y) & np.isfinite(v) & (v > 0.0)
         return np.where(good, y, 0.0), np.where(good, v, np.inf)
 
-    def _read_slices(self, summary: TickSummary, y: FloatArray, v: FloatArray) -> None:
+    def counts(self, summary: TickSummary) -> tuple[FloatArray, FloatArray, FloatArray]:
+        events, trials, expected = np.zeros((3, self.streams))
+        with np.errstate(all="ignore"):
+            for part in self.slice_parts:
+                if part.statistic != _CALIBRATION or not summary.slices:
+                    continue
+                sums = self._slice_table(summary)[:, part.slices]
+                rows = sums[Sum.JUDGED] ** 2 / sums[Sum.JUDGED2]
+                each = rows / sums[Sum.JUDGED]
+                events[part.streams] = sums[Sum.OBSERVED] * each
+                trials[part.streams] = rows
+                expected[part.streams] = (sums[Sum.OBSERVED] - sums[Sum.RESIDUAL]) * each
+            if len(self.share_streams) and summary.columns:
+                long = self._long(summary)
+                everything = np.add.reduceat(long, self.starts, axis=1)
+                values = everything - long[:, self.starts]
+                base = self._share_base(everything, values)
+                rows = base[0] ** 2 / base[1]
+                events[self.share_streams] = long[0, self.share_cells] / base[0] * rows
+                trials[self.share_streams] = rows
+                expected[self.share_streams] = rows * self.share_values
+        good = np.isfinite(events) & np.isfinite(expected) & np.isfinite(trials) & (trials > 0.0)
+        return tuple(np.where(good, one, 0.0) for one in (events, trials, expected))  # type: ignore[return-value]
+
+    def _slice_table(self, summary: TickSummary) -> FloatArray:
+        """The sums of the slices in use, one column a slice."""
         nothing = np.zeros(len(Sum))
-        table = np.stack([summary.slices.get(name, nothing) for name in self.slice_names]).T
+        return np.stack([summary.slices.get(name, nothing) for name in self.slice_names]).T
+
+    def _long(self, summary: TickSummary) -> FloatArray:
+        """The counts (2, C) of all columns in use, one after another."""
+        arrays = [
+            summary.columns.get(name, np.zeros((2, size)))
+            for name, size in zip(self.columns, self.sizes, strict=True)
+        ]
+        return np.concatenate(arrays, axis=1)
+
+    def _share_base(self, everything: FloatArray, values: FloatArray) -> FloatArray:
+        """Σω and Σω² (2, S) of the rows among which each share is one."""
+        return np.where(
+            self.share_of_all, everything[:, self.share_columns], values[:, self.share_columns]
+        )
+
+    def _read_slices(self, summary: TickSummary, y: FloatArray, v: FloatArray) -> None:
+        table = self._slice_table(summary)
         for part in self.slice_parts:
             sums = table[:, part.slices]
             read = _SLICE_STATISTICS[part.statistic]
             y[part.streams], v[part.streams] = read(self.profile, sums, part.variance)
 
     def _read_columns(self, summary: TickSummary, y: FloatArray, v: FloatArray) -> None:
-        arrays = [
-            summary.columns.get(name, np.zeros((2, size)))
-            for name, size in zip(self.columns, self.sizes, strict=True)
-        ]
-        long = np.concatenate(arrays, axis=1)
+        long = self._long(summary)
         everything = np.add.reduceat(long, self.starts, axis=1)
         nulls = long[:, self.starts]
         values = everything - nulls
@@ -172,9 +221,7 @@ class _Plan:
         y[self.rank_streams] = moments[self.rank_rows, column] / values[0, column] / self.rank_sd
         v[self.rank_streams] = mean_variance(rows[column], self.rank_kurtosis)
 
-        base = np.where(
-            self.share_of_all, everything[:, self.share_columns], values[:, self.share_columns]
-        )
+        base = self._share_base(everything, values)
         y[self.share_streams], v[self.share_streams] = share_statistics(
             long[0, self.share_cells] / base[0],
             base[0] ** 2 / base[1],
@@ -254,10 +301,11 @@ def _difference(
     return y, variance * mean_variance(rows, scale.kurtosis)
 
 
+_CALIBRATION = "calibration.in_the_large"
 _SLICE_STATISTICS = {
     "prediction.mean": _score_mean,
     "loss.mean": _loss,
-    "calibration.in_the_large": _in_the_large,
+    _CALIBRATION: _in_the_large,
     "calibration.output": _in_the_large,
     "transfer.difference": _difference,
 }

@@ -263,9 +263,13 @@ def _has_mix(profile: Profile, column: str) -> bool:
     return len(mix_groups(profile, column)[1]) > 1
 
 
+def share_step_of(statistic: str) -> float:
+    """The smallest change of a share that matters, as a share."""
+    return UNSEEN_STEP if statistic == "unseen_share" else NULL_STEP
+
+
 def _share_step(profile: Profile, column: str, statistic: str) -> float:
-    absolute = UNSEEN_STEP if statistic == "unseen_share" else NULL_STEP
-    return share_of(profile, column, statistic).smallest_effect(absolute)
+    return share_of(profile, column, statistic).smallest_effect(share_step_of(statistic))
 
 
 def _weighted(spec: StreamSpec, factor: float) -> StreamSpec:

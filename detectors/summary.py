@@ -18,6 +18,7 @@ from detectors.alignment.embedded import DISCREPANCY
 from detectors.cells import CategoricalCells, NumericCells
 from detectors.packing import body_of, pack, unpack
 from detectors.profile import (
+    LOSS_COLUMN,
     PREDICTION_COLUMN,
     SCORE_COLUMN,
     Profile,
@@ -28,7 +29,15 @@ from detectors.profile import (
 )
 from detectors.records import FloatArray, Kind, Window
 from detectors.slices import slice_codes
-from detectors.sums import ALL_ROWS, SLICE_SUMS, Sum, head_sums, label_sums, seen_sums
+from detectors.sums import (
+    ALL_ROWS,
+    SLICE_SUMS,
+    Sum,
+    head_sums,
+    label_sums,
+    losses,
+    seen_sums,
+)
 from detectors.transfer.sums import TransferSums
 
 __all__ = [
@@ -192,14 +201,17 @@ def summarise_labels(
 ) -> TickSummary:
     """Sum label, loss, calibration and transfer over the rows that have a finite label.
 
-    Rows without one are skipped, so a cohort may be passed whole. Columns are not counted.
+    Rows without one are skipped, so a cohort may be passed whole. Of columns only the losses
+    are counted.
     """
     codes = slice_codes(window, profile.slices)
     sums = label_sums(window, profile.ruler, codes, len(profile.slices))
     slices = _named(sums, profile, Sum.LABELLED_ROWS)
     if profile.schema.outputs:
         slices |= head_sums(window, profile.schema, profile.head_curves)
-    return TickSummary(profile.fingerprint, start_us, end_us, slices=slices)
+    return TickSummary(
+        profile.fingerprint, start_us, end_us, columns=_losses(window, profile), slices=slices
+    )
 
 
 def merge_summaries(summaries: Iterable[TickSummary], start_us: int, end_us: int) -> TickSummary:
@@ -246,6 +258,20 @@ def _named(sums: FloatArray, profile: Profile, rows: Sum) -> dict[str, FloatArra
         return {}
     names = [ALL_ROWS, *(ref.name for ref in profile.slices)]
     return {name: sums[at] for at, name in enumerate(names) if sums[at, rows] > 0.0}
+
+
+def _losses(window: Window, profile: Profile) -> dict[str, FloatArray]:
+    """Cells of the losses of a window's judged rows; nothing where there are none."""
+    cells = profile.columns.get(LOSS_COLUMN)
+    if not isinstance(cells, NumericCells) or window.label is None or window.score is None:
+        return {}
+    labelled = np.flatnonzero(np.isfinite(window.label))
+    loss = losses(profile.ruler.task, window.score[labelled], window.label[labelled])
+    judged = np.isfinite(loss)
+    if not judged.any():
+        return {}
+    weight = None if window.weight is None else window.weight[labelled][judged]
+    return {LOSS_COLUMN: cells.count(loss[judged], weight)}
 
 
 def _all_null(size: int, window: Window) -> FloatArray:

@@ -15,11 +15,28 @@ from numpy.typing import NDArray
 
 from detectors.evidence.budget import Plan, pace_of
 from detectors.evidence.calendars import HOLIDAY_VARIANCE, around_holidays
+from detectors.evidence.counted import (
+    CountedStreams,
+    Counts,
+    fitted,
+    nothing_counted,
+    stepped,
+    taken_in,
+)
 from detectors.evidence.design import Design
 from detectors.evidence.fleet import FleetPrior
 from detectors.evidence.grids import PHI_GRID
 from detectors.evidence.reference import LEVEL_WALK, learn_reference, ticks_from
-from detectors.evidence.state import ACTIVE, DELTA_MIN, GATE, PHI, FilterState
+from detectors.evidence.state import (
+    ACTIVE,
+    DELTA_MIN,
+    GATE,
+    PHI,
+    RESET,
+    Betting,
+    FilterState,
+    Ticks,
+)
 from detectors.evidence.young import (
     FIRST_BET_US,
     KNOWN_SCALE_US,
@@ -105,6 +122,7 @@ class Bank:
     )
     alarmed: BoolArray = field(default_factory=lambda: np.empty(0, np.bool_))
     history: tuple[History, ...] = ()
+    counted: CountedStreams = field(default_factory=lambda: nothing_counted(0))
 
     @property
     def design(self) -> Design:
@@ -170,7 +188,7 @@ class Bank:
         none = np.zeros(len(self.specs), np.bool_)
         if self.state is None:
             return none
-        betting = (self.state.model[:, ACTIVE] > 0) & (self.plan.weight > 0)
+        betting = (self.state.model[:, ACTIVE] > 0) & (self.counted.filtered(self.plan.weight) > 0)
         long_memory = self.phi_weights[:, PHI_GRID >= WANDERING_PHI].sum(axis=1)
         wanders = (long_memory >= WANDERING_LIKELY) & betting & (self._strays() >= STRAYS_FROM)
         counted = none.copy()
@@ -257,13 +275,17 @@ def start_bank(
         walk_sd=walk_sd,
         yearly=yearly,
         alarmed=np.zeros(len(specs), np.bool_),
+        counted=nothing_counted(len(specs)),
     )
 
 
-def prime(bank: Bank, starts_us: IntArray, y: FloatArray, v: FloatArray) -> Bank:
+def prime(
+    bank: Bank, starts_us: IntArray, y: FloatArray, v: FloatArray, counts: Counts | None = None
+) -> Bank:
     """Take in reference ticks: starts_us (T,), y and v (T, K), in order, v infinite where empty.
 
-    Nothing is bet on them. From 48 hours of age the streams are fitted.
+    Nothing is bet on them. From 48 hours of age the streams are fitted. With `counts` of the same
+    ticks, rare rates are followed by the binomial law and, where an audit allows it, rows by cells.
     Raises ValueError for shapes that disagree, ticks out of order, or a bank already live.
     """
     if bank.live:
@@ -276,12 +298,16 @@ def prime(bank: Bank, starts_us: IntArray, y: FloatArray, v: FloatArray) -> Bank
     if not len(starts_us):
         return bank
     taken = _aged(bank, starts_us, y, v, len(starts_us))
-    taken = replace(taken, history=(*bank.history, History(starts_us, y, v)))
-    return _refit(taken) if taken.age_us >= FIRST_BET_US else taken
+    taken = replace(
+        taken,
+        history=(*bank.history, History(starts_us, y, v)),
+        counted=taken_in(bank.counted, counts, len(starts_us)),
+    )
+    return _refit(taken, counts) if taken.age_us >= FIRST_BET_US else taken
 
 
 def advance(
-    bank: Bank, start_us: int, y: FloatArray, v: FloatArray
+    bank: Bank, start_us: int, y: FloatArray, v: FloatArray, counts: Counts | None = None
 ) -> tuple[Bank, tuple[Alarm, ...]]:
     """Judge one live tick: y and v (K,). Returns the next bank and the alarms of this tick.
 
@@ -289,16 +315,17 @@ def advance(
     lie after the last live one.
     """
     y, v = np.asarray(y, np.float64), np.asarray(v, np.float64)
-    after, found = advance_block(bank, np.array([start_us], np.int64), y[None], v[None])
+    after, found = advance_block(bank, np.array([start_us], np.int64), y[None], v[None], counts)
     return after, tuple(alarm for _, alarm in found)
 
 
 def advance_block(
-    bank: Bank, starts_us: IntArray, y: FloatArray, v: FloatArray
+    bank: Bank, starts_us: IntArray, y: FloatArray, v: FloatArray, counts: Counts | None = None
 ) -> tuple[Bank, tuple[tuple[int, Alarm], ...]]:
     """Judge live ticks one after another, as `advance` would, in compiled code.
 
-    starts_us (T,), y and v (T, K). Returns the next bank and (tick index, alarm) pairs.
+    starts_us (T,), y and v (T, K), `counts` of the same ticks; without them streams that are
+    counted have no data. Returns the next bank and (tick index, alarm) pairs.
     """
     starts_us, y, v = checked_ticks(bank, starts_us, y, v)
     found: list[tuple[int, Alarm]] = []
@@ -307,22 +334,26 @@ def advance_block(
         ages = _ages(bank, starts_us[done:], y[done:], v[done:])
         count = _until_refit(bank, ages)
         part = slice(done, done + count)
-        bank, alarms = _follow(bank, starts_us[part], y[part], v[part], ages[:count])
+        these = None if counts is None else counts.part(part)
+        bank, alarms = _follow(bank, starts_us[part], y[part], v[part], ages[:count], these)
         found += [(done + tick, alarm) for tick, alarm in alarms]
         done += count
     return bank, tuple(found)
 
 
 def _follow(
-    bank: Bank, starts_us: IntArray, y: FloatArray, v: FloatArray, ages: IntArray
+    bank: Bank,
+    starts_us: IntArray,
+    y: FloatArray,
+    v: FloatArray,
+    ages: IntArray,
+    counts: Counts | None,
 ) -> tuple[Bank, list[tuple[int, Alarm]]]:
     """Ticks between two scheduled fits, and the fit that falls due with the last of them."""
-    from detectors.evidence.filter import follow
-
-    alarms: list[tuple[int, Alarm]] = []
-    state, alarmed = bank.state, bank.alarmed
+    state, alarmed, counted = bank.state, bank.alarmed.copy(), bank.counted
+    found: list[tuple[int, int, float, int, float]] = []
     if state is not None:
-        state, alarmed = state.copy(), alarmed.copy()
+        state = state.copy()
         ticks = ticks_from(
             bank.design,
             starts_us,
@@ -332,12 +363,12 @@ def _follow(
             count_before=bank.ticks,
         )
         betting = bank.plan.betting(shares_at(ages, fleet=bank.prior is not None))
-        for tick, stream, evidence, onset_us, effect in follow(
-            state, ticks, betting, pace_of(bank.design)
-        ):
-            tier = bank.specs[stream].stream.tier
-            alarms.append((tick, Alarm(stream, evidence, onset_us, effect, tier)))
-            alarmed[stream] = True
+        counted, found = _judge(bank, state, ticks, betting, counts)
+    alarms = []
+    for tick, stream, evidence, onset_us, effect in found:
+        tier = bank.specs[stream].stream.tier
+        alarms.append((tick, Alarm(stream, evidence, onset_us, effect, tier)))
+        alarmed[stream] = True
     keeps = refits_done(bank.age_us) < len(REFITS_US)
     after = _aged(bank, starts_us, y, v, len(starts_us))
     after = replace(
@@ -346,13 +377,57 @@ def _follow(
         state=state,
         alarmed=alarmed,
         history=(*bank.history, History(starts_us, y, v)) if keeps else (),
+        counted=taken_in(counted, counts, len(starts_us))
+        if keeps
+        else replace(counted, history=()),
     )
     if refits_done(after.age_us) > refits_done(bank.age_us):
-        after = _refit(after)
+        after = _refit(after, counts)
     return after, alarms
 
 
-def _refit(bank: Bank) -> Bank:
+def _judge(
+    bank: Bank, state: FilterState, ticks: Ticks, betting: Betting, counts: Counts | None
+) -> tuple[CountedStreams, list[tuple[int, int, float, int, float]]]:
+    """Move `state` through the ticks; (tick, stream, M / A, onset us, effect) of every alarm.
+
+    Where streams are counted the ticks go one by one, as an alarm of theirs mutes the filter.
+    """
+    from detectors.evidence.filter import follow
+
+    counted, pace = bank.counted, pace_of(bank.design)
+    if counts is None or not len(counted.at):
+        left = replace(betting, weight=counted.filtered(betting.weight))
+        return counted, follow(state, ticks, left, pace)
+    near = np.zeros(len(ticks.start_us), np.bool_)
+    if bank.holidays is not None and not bank.row_ticks:
+        near = around_holidays(ticks.start_us, bank.holidays)
+    found: list[tuple[int, int, float, int, float]] = []
+    for tick in range(len(ticks.start_us)):
+        weight = counted.filtered(betting.weight)
+        one = replace(betting, weight=weight, share=betting.share[tick : tick + 1])
+        muted_before = state.muted_until.copy()
+        seen = [(tick, *rest[1:]) for rest in follow(state, ticks.part(tick), one, pace)]
+        counted, alarms = stepped(
+            counted,
+            counts,
+            tick,
+            ticks,
+            betting,
+            pace,
+            delta_min=bank.plan.delta_min,
+            muted_until=muted_before,
+            power=1.0 / HOLIDAY_VARIANCE if near[tick] else 1.0,
+        )
+        for alarm in alarms:
+            state.muted_until[alarm.stream] = ticks.clock_us[tick] + pace.mute_us
+            state.cov[alarm.stream, 2] += state.model[alarm.stream, RESET]
+            seen.append((tick, alarm.stream, alarm.evidence, alarm.onset_us, alarm.effect))
+        found += sorted(seen)
+    return counted, found
+
+
+def _refit(bank: Bank, counts: Counts | None) -> Bank:
     """Fit every stream on all ticks so far and run the filter through them again.
 
     Evidence, muting and runs go on as they were; a stream that may bet only now begins to. After
@@ -377,8 +452,8 @@ def _refit(bank: Bank) -> Bank:
         walk_sd=bank.walk_sd,
     )
     state, weights, alarmed = learnt.state, learnt.phi_weights, bank.alarmed
+    settled = refits_done(bank.age_us) > refits_done(PROMISED_US)
     if before is not None:
-        settled = refits_done(bank.age_us) > refits_done(PROMISED_US)
         alarmed = bank.alarmed if settled else np.zeros_like(bank.alarmed)
         state = replace(
             state,
@@ -393,9 +468,29 @@ def _refit(bank: Bank) -> Bank:
         )
         state = _mixed(state, before, alarmed)
         weights = np.where(alarmed[:, None], bank.phi_weights, weights)
+    counted = bank.counted
+    if counts is not None:
+        counted = fitted(
+            counted,
+            counts.rules,
+            bank.design,
+            starts_us,
+            y,
+            v,
+            pace_of(bank.design),
+            reference=not bank.live,
+            keep=alarmed,
+        )
     last = refits_done(bank.age_us) == len(REFITS_US)
     joined = () if last else (History(starts_us, y, v),)
-    return replace(bank, state=state, phi_weights=weights, alarmed=alarmed, history=joined)
+    return replace(
+        bank,
+        state=state,
+        phi_weights=weights,
+        alarmed=alarmed,
+        history=joined,
+        counted=replace(counted, history=()) if last else counted,
+    )
 
 
 def _next_clock_us(bank: Bank) -> int:

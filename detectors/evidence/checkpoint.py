@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from detectors.evidence.bank import ENGINE_VERSION, Bank, History
 from detectors.evidence.budget import Plan
 from detectors.evidence.codec import Packed, pack, unpack
+from detectors.evidence.counted import Account, CountedStreams, Following
 from detectors.evidence.fleet import FleetPrior
 from detectors.evidence.reference import LEVEL_WALK
+from detectors.evidence.sparse import Rates
 from detectors.evidence.state import FilterState
 from detectors.records import Budget, StreamSpec
 
@@ -23,6 +25,17 @@ class SavedPrior(msgspec.Struct, frozen=True):
     tick_us: int
     phi_weights: Packed
     season: dict[str, tuple[Packed, Packed]]
+
+
+class SavedCounted(msgspec.Struct, frozen=True):
+    """How streams are followed, and the accounts of those that are counted."""
+
+    following: tuple[Following, ...]
+    why: tuple[str, ...]
+    rates: dict[str, Packed]
+    account: dict[str, Packed]
+    memory: dict[int, Packed]
+    history: tuple[Packed, ...]
 
 
 class SavedBank(msgspec.Struct, frozen=True):
@@ -46,6 +59,7 @@ class SavedBank(msgspec.Struct, frozen=True):
     phi_weights: Packed
     alarmed: Packed
     history: tuple[Packed, Packed, Packed] | None
+    counted: SavedCounted
     level_walk: float = LEVEL_WALK
     walk_sd: Packed | None = None
     yearly: bool = False
@@ -91,6 +105,7 @@ def encode(bank: Bank) -> bytes:
         level_walk=bank.level_walk,
         walk_sd=None if bank.walk_sd is None else pack(bank.walk_sd),
         yearly=bank.yearly,
+        counted=_saved(bank.counted),
     )
     return msgspec.msgpack.encode(saved)
 
@@ -153,4 +168,33 @@ def decode(blob: bytes) -> Bank:
                 unpack(saved.history[2]),
             ),
         ),
+        counted=_restored(saved.counted),
+    )
+
+
+def _saved(counted: CountedStreams) -> SavedCounted:
+    return SavedCounted(
+        following=counted.following,
+        why=counted.why,
+        rates={name: pack(array) for name, array in counted.rates.arrays().items()},
+        account={name: pack(array) for name, array in counted.account.arrays().items()},
+        memory={stream: pack(array) for stream, array in counted.memory.items()},
+        history=tuple(pack(part) for part in counted.history),
+    )
+
+
+def _restored(saved: SavedCounted) -> CountedStreams:
+    try:
+        rates = Rates(**{name: unpack(packed) for name, packed in saved.rates.items()})
+        account = Account(**{name: unpack(packed) for name, packed in saved.account.items()})
+    except TypeError as fault:
+        msg = f"saved counts lack a part ({fault}); rebuild it by replaying its ticks"
+        raise ValueError(msg) from fault
+    return CountedStreams(
+        following=saved.following,
+        why=saved.why,
+        rates=rates,
+        account=account,
+        memory={stream: unpack(packed) for stream, packed in saved.memory.items()},
+        history=tuple(unpack(part) for part in saved.history),
     )

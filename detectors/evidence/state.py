@@ -108,6 +108,11 @@ class Ticks:
     y: FloatArray
     v: FloatArray
 
+    def part(self, tick: int) -> Ticks:
+        """One tick alone."""
+        only = slice(tick, tick + 1)
+        return Ticks(**{name: getattr(self, name)[only] for name in self.__dataclass_fields__})
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Betting:

@@ -50,9 +50,11 @@ from monitor.watching.progress import Progress, TickClock, reference_level
 from monitor.watching.reference_ticks import (
     SUMMARISE,
     ClockName,
+    reference_counts,
     reference_summaries,
     reference_vectors,
     specs_of,
+    tick_counts,
 )
 from monitor.watching.watch import Watch
 
@@ -163,7 +165,7 @@ def _open_clock(
         yearly=span_us >= YEAR_US and watch.settings.tick_rows is None,
     )
     if len(starts):
-        bank = prime(bank, starts, y, v)
+        bank = prime(bank, starts, y, v, reference_counts(watch, name, base, tick_us))
     clock = TickClock(bank=bank, tick_us=tick_us, level=reference_level(y, v))
     return clock, open_named(watch, specs, starts, y, v, tick_us)
 
@@ -399,8 +401,9 @@ def _step(watch: Watch, progress: Progress, name: ClockName, instant_us: int) ->
     specs = specs_of(watch, name)
     start_us = clock.partial.start_us // clock.tick_us * clock.tick_us
     y, v = statistics(specs, watch.profile, clock.partial)
+    counts = tick_counts(watch, name, clock.partial, clock.bank)
     clock.partial = None
-    clock.bank, alarms = advance(clock.bank, start_us, y, v)
+    clock.bank, alarms = advance(clock.bank, start_us, y, v, counts)
     clock.remember(start_us, y, v)
     named = step_named(watch, progress.named, specs, y, v, start_us, instant_us)
     seen = [clock.since_onset(alarm.stream, alarm.onset_us) for alarm in alarms]

@@ -14,8 +14,10 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from detectors.calibration.over_time import Null, null_of
+from detectors.counts import count_rules
 from detectors.drift.follow import FOLLOW_VERSION
 from detectors.evidence.bank import ENGINE_VERSION
+from detectors.evidence.counted import CountRules
 from detectors.profile import Profile
 from detectors.records import (
     DAY_US,
@@ -52,7 +54,7 @@ class Watch:
     rows are read in the terms of the reference. Rows before `live_since_us` are not judged: they
     came before the version that the reference is of, or are the reference. `versions` is what
     anchors and the source probe say of the model's versions. `forecast_specs` are followed by
-    cluster against `forecast_null`.
+    cluster against `forecast_null`. The rules say what of the streams can be followed by counts.
     """
 
     deployment: Deployment
@@ -74,6 +76,8 @@ class Watch:
     loss: VerdictLoss | None = None
     forecast_specs: tuple[StreamSpec, ...] = ()
     forecast_null: Null | None = None
+    feature_rules: CountRules | None = None
+    label_rules: CountRules | None = None
 
     @property
     def cohort_us(self) -> int:
@@ -98,13 +102,15 @@ def open_watch(
     fitted = profile if profile is not None else fit_profile(reference, schema)
     ts = reference.ts_us if own_reference else None
     span = None if ts is None or not len(ts) else (int(ts.min()), int(ts.max()))
+    feature_specs = feature_streams(fitted, settings)
     label_specs = label_streams(fitted, settings) if schema.has_label else ()
+    timed = span is not None
     return Watch(
         deployment=deployment,
         schema=schema,
         settings=settings,
         profile=fitted,
-        feature_specs=feature_streams(fitted, settings),
+        feature_specs=feature_specs,
         label_specs=label_specs,
         reference=sample_rows(reference, DIAGNOSIS_ROWS, seed=0),
         own_reference=own_reference,
@@ -118,6 +124,8 @@ def open_watch(
         loss=loss,
         forecast_specs=forecast_streams(fitted, settings),
         forecast_null=_forecast_null(reference, fitted, settings),
+        feature_rules=count_rules(feature_specs, fitted, own_reference=timed),
+        label_rules=count_rules(label_specs, fitted, own_reference=timed),
     )
 
 

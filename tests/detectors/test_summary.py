@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors.calibration.recalibration import fit_recalibration
+from detectors.profile import LOSS_COLUMN
 from detectors.records import Categories, FloatArray, Window
 from detectors.summary import (
     ALL_ROWS,
@@ -200,7 +201,8 @@ def test_the_recalibration_curve_is_that_of_the_reference(profile: Profile) -> N
 def test_labels_and_columns_of_one_tick_do_not_count_twice(profile: Profile) -> None:
     window = flights(np.random.default_rng(9), 100)
     labels = summarise_labels(window, profile, **SPAN)
-    assert (labels.rows, labels.labelled_rows, dict(labels.columns)) == (0, 100, {})
+    assert (labels.rows, labels.labelled_rows, set(labels.columns)) == (0, 100, {LOSS_COLUMN})
+    assert labels.columns[LOSS_COLUMN][0].sum() == 100
     both = summarise(window, profile, **SPAN).merge(labels)
     assert (both.rows, both.labelled_rows) == (100, 100)
 
