@@ -2,7 +2,9 @@
 
 A slice is a value of a column, "origin=JFK", or a cross of columns, "origin=JFK,engine=jet".
 Followed are the slices with at least 50 rows and .5 % of the reference, so at most 200 of each
-declaration; a smaller one could not be told from noise within a useful time.
+declaration; a smaller one could not be told from noise within a useful time. Two or more that are
+too small are followed together, with values that are new, as one slice "origin=(others)", if
+together they are large enough and others stand alone.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ SLICE_ROWS = 50
 SLICE_SHARE = 0.005
 TOO_SMALL_NAMES = 50
 """How many slices that are too small are named; the others are only counted."""
+OTHERS = "(others)"
+"""In place of values: all that are not followed by themselves."""
 DISTINCT_NUMBERS = 10_000
 """A numeric column with more distinct values than this makes no slices."""
 
@@ -69,6 +73,10 @@ def fit_slices(reference: Window, declared: Sequence[tuple[str, ...]]) -> Fitted
                 followed.append(SliceRef(name, columns, values, int(counts[at])))
             else:
                 small.append((int(counts[at]), name))
+        rest = int(counts[order[taken:]].sum())
+        if taken and len(order) > taken + 1 and rest >= needed:
+            others = (OTHERS,) * len(columns)
+            followed.append(SliceRef(slice_name(columns, others), columns, others, rest))
     small.sort(key=lambda pair: (-pair[0], pair[1]))
     unique = {ref.name: ref for ref in followed}
     names = tuple(name for _, name in small[:TOO_SMALL_NAMES])
@@ -138,6 +146,13 @@ def _codes_of(
     window: Window, columns: tuple[str, ...], members: list[tuple[str, ...]], places: list[int]
 ) -> CodeArray:
     """The place (n,) of each row's slice among `members` of one declaration."""
+    others = (OTHERS,) * len(columns)
+    if others in members:
+        at = members.index(others)
+        alone = members[:at] + members[at + 1 :]
+        codes = _codes_of(window, columns, alone, places[:at] + places[at + 1 :])
+        told = np.logical_and.reduce([_is_told(window, column) for column in columns])
+        return np.where((codes < 0) & told, places[at], codes).astype(np.int32)
     keys = np.zeros(window.rows, dtype=np.int64)
     outside = np.zeros(window.rows, dtype=np.bool_)
     member_keys = np.zeros(len(members), dtype=np.int64)
@@ -155,6 +170,14 @@ def _codes_of(
     nearest = ascending[np.minimum(spot, len(members) - 1)]
     matched = member_keys[nearest] == keys
     return np.where(matched, np.array(places)[nearest], -1).astype(np.int32)
+
+
+def _is_told(window: Window, column: str) -> BoolArray:
+    """Rows (n,) that have a value in a slicing column, whatever it is."""
+    if column in window.categorical:
+        return np.asarray(window.categorical[column].codes >= 0, dtype=np.bool_)
+    values = window.numeric.get(column)
+    return np.zeros(window.rows, np.bool_) if values is None else ~np.isnan(values)
 
 
 def _levels_of(window: Window, column: str, level_of: dict[str, int]) -> IntArray:

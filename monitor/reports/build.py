@@ -33,7 +33,7 @@ from detectors.estimate.every import Estimates, every_estimate
 from detectors.estimate.realised import realised_performance
 from detectors.estimate.records import Blindness, Estimate
 from detectors.maturity.report import LabelMaturity, label_maturity
-from detectors.profile import fit_profile
+from detectors.profile import Profile, fit_profile
 from detectors.records import (
     HOUR_US,
     BoolArray,
@@ -53,7 +53,7 @@ from detectors.records import (
 )
 from detectors.schema import check_schema
 from detectors.schema.check import SchemaCheck
-from detectors.slices import slice_masks
+from detectors.slices import OTHERS, slice_masks
 from detectors.transfer.single_look import single_look_verdict
 from detectors.transfer.verdict import Trajectory
 from monitor.reports.forms import (
@@ -99,6 +99,7 @@ class Answers:
     maturity: LabelMaturity | None
     diagnosis: Diagnosis
     embedding: EmbeddingReport | None = None
+    too_small: str = ""
 
 
 def answer(
@@ -141,6 +142,7 @@ def answer(
     )
     if embedding is not None:
         columns = (*columns, *embedding.columns)
+    masks, too_small = _slices(reference, current, schema)
     return Answers(
         columns=columns,
         predictions=predictions,
@@ -149,7 +151,7 @@ def answer(
             current,
             task=schema.task,
             reference=None if settings.calibration is CalibratedTo.OUTCOMES else reference,
-            slices=_slices(reference, current, schema),
+            slices=masks,
             search=_searched(current, schema),
             schema=schema,
         ),
@@ -160,11 +162,29 @@ def answer(
         estimated=every_estimate(reference, current, schema, gaps=estimate_gaps),
         diagnosis=named,
         embedding=embedding,
+        too_small=too_small,
     )
 
 
-def _slices(reference: Window, current: Window, schema: Schema) -> dict[str, BoolArray]:
-    return dict(slice_masks(current, fit_profile(reference, schema))) if schema.slices else {}
+def _slices(reference: Window, current: Window, schema: Schema) -> tuple[dict[str, BoolArray], str]:
+    """The rows of every followed slice, and words on those that are too small to be."""
+    if not schema.slices:
+        return {}, ""
+    profile = fit_profile(reference, schema)
+    return dict(slice_masks(current, profile)), _too_small_words(profile)
+
+
+def _too_small_words(profile: Profile) -> str:
+    count = profile.too_small_count
+    if not count:
+        return ""
+    named = ", ".join(profile.too_small[:3]) + (", …" if count > 3 else "")
+    together = [ref.name for ref in profile.slices if OTHERS in ref.values]
+    joined = f"; together they are {', '.join(together)}" if together else ""
+    return (
+        f"{count:,} slice{'s are' if count > 1 else ' is'} undetermined: too few rows in the "
+        f"reference to be judged alone ({named}){joined}"
+    )
 
 
 def _sliced_twice(
@@ -270,6 +290,7 @@ def write_down(
         "versions": None,
     }
     report["transfer"].update(details or {})
+    report["calibration"]["too_small"] = answers.too_small or None
     report["calibration"]["followed"] = [dict(one) for one in followed]
     report["gate"] = None if gate is None else dict(gate)
     report["transfer"]["trajectory"] = [] if path is None else _trajectory(path)

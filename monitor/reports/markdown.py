@@ -132,6 +132,8 @@ def _slices(report: view.Report, sub: str) -> list[str]:
             f"{sub} Slices that a search of half of the rows found, judged on the other half\n",
             _calibrated(found),
         ]
+    if too_small := report["calibration"].get("too_small"):
+        parts += [f"{escaped(clean(too_small))}\n"]
     if followed := view.followed_lines(report):
         parts += [
             f"{sub} Found slices that are followed\n",

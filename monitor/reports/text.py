@@ -199,6 +199,8 @@ def _outputs(report: Report, console: Console, *, everything: bool) -> None:
 
 def _followed(report: Report, console: Console, *, everything: bool) -> None:
     """Slices that a search found, followed on rows since."""
+    if too_small := report["calibration"].get("too_small"):
+        console.print(_indented(Text(clean(too_small), style="dim")))
     lines = followed_lines(report)
     if not lines:
         return

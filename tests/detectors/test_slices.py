@@ -47,6 +47,24 @@ def test_a_slice_needs_half_a_percent_of_the_reference() -> None:
     assert fitted.too_small == ("c=small",)
 
 
+def test_slices_too_small_alone_are_followed_together_with_what_is_new() -> None:
+    reference = window(c=["big"] * 400 + ["s1"] * 30 + ["s2"] * 25 + [None] * 20)
+    fitted = fit_slices(reference, [("c",)])
+    assert {ref.name: ref.rows for ref in fitted.slices} == {"c=big": 400, "c=(others)": 55}
+    assert fitted.too_small == ("c=s1", "c=s2")
+    current = window(c=["s2", "big", None, "new", "s1"])
+    assert slice_codes(current, fitted.slices)[0].tolist() == [1, 0, -1, 1, 1]
+    years = window(year=[2013.0] * 400 + [2014.0] * 30 + [2015.0] * 30 + [float("nan")] * 20)
+    fitted = fit_slices(years, [("year",)])
+    assert slice_codes(window(year=[2014.0, float("nan"), 2019.0]), fitted.slices)[0].tolist() == [
+        1,
+        -1,
+        1,
+    ]
+    alone = fit_slices(window(c=["big"] * 400 + ["s1"] * 30), [("c",)])
+    assert [ref.name for ref in alone.slices] == ["c=big"]
+
+
 def test_a_column_of_very_many_values_makes_no_slices_and_all_of_them_are_counted() -> None:
     column = Categories(np.arange(30_000, dtype=np.int32) // 3, tuple(map(str, range(10_000))))
     fitted = fit_slices(Window(rows=30_000, categorical={"c": column}), [("c",)])
@@ -70,7 +88,7 @@ def test_masks_are_those_of_a_comparison_row_by_row() -> None:
 def test_rows_are_found_whatever_the_order_and_size_of_the_vocabulary() -> None:
     fitted = fit_slices(window(a=["x"] * 60 + ["y"] * 60, b=["p"] * 90 + ["q"] * 30), [("a", "b")])
     names = [ref.name for ref in fitted.slices]
-    assert names == ["a=x,b=p"]
+    assert names == ["a=x,b=p", "a=(others),b=(others)"]
     huge = tuple(f"w{at}" for at in range(50))
     current = Window(
         rows=4,
@@ -79,7 +97,7 @@ def test_rows_are_found_whatever_the_order_and_size_of_the_vocabulary() -> None:
             "b": Categories(np.array([0, 0, 0, 0], dtype=np.int32), ("p",)),
         },
     )
-    assert slice_codes(current, fitted.slices)[0].tolist() == [0, -1, -1, -1]
+    assert slice_codes(current, fitted.slices)[0].tolist() == [0, 1, 1, -1]
 
 
 def test_numbers_make_slices_by_their_distinct_values() -> None:
