@@ -23,6 +23,7 @@ from detectors.estimate.bbse import (
     shifted_accuracy,
 )
 from detectors.estimate.cbpe import estimate_performance, scored_rows
+from detectors.estimate.class_mix import estimate_class_mix
 from detectors.estimate.dle import estimate_loss
 from detectors.estimate.doc import doc_accuracy
 from detectors.estimate.mcbpe import current_likeness, estimate_where_rows_are
@@ -79,6 +80,8 @@ def every_estimate(
     main = _widened(estimate_performance(reference, current, task=task, seed=seed), gaps)
     others: list[Estimate] = list(_cheap(reference, current, task, seed))
     past, now = _sampled(reference, seed), _sampled(current, seed)
+    if task is Task.MULTICLASS:
+        others += estimate_class_mix(past, now, seed=seed)
     if _worth_learning(past, now):
         likeness = current_likeness(past, now, schema, seed=seed)
         others += estimate_where_rows_are(past, now, task=task, likeness=likeness, seed=seed)

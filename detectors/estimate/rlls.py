@@ -17,8 +17,13 @@ RIDGES = np.logspace(-10, 6, 400)
 
 
 def is_nearly_singular(joint: FloatArray) -> bool:
-    """Whether weights should be regularised rather than solved for."""
-    return float(np.linalg.svd(joint, compute_uv=False)[-1]) < NEARLY_SINGULAR
+    """Whether weights should be regularised rather than solved for.
+
+    The smallest singular value of a perfect confusion of k equal classes is 1 / k, so the limit
+    for two classes is scaled by 2 / k.
+    """
+    limit = NEARLY_SINGULAR * 2.0 / len(joint)
+    return float(np.linalg.svd(joint, compute_uv=False)[-1]) < limit
 
 
 def sampling_error(rows: float, classes: int = 2) -> float:
