@@ -5,9 +5,10 @@
 The daemon of `benchmarks.ingest` (46 columns, five domains, ticks of an hour). Several processes
 hold open many connections and post Arrow batches of 5,000 rows on each without pause, whatever the
 answer, so that a refusal brings the next batch at once; bodies are made once and only their ids and
-times are written anew, which costs a copy. Some connections send their body a little at a time, and
-some do not read their answer for half a minute. "Offered" are the rows of all batches that were
-begun; the overload is offered rows over accepted ones.
+times are written anew, which costs a copy. Half of the connections ask first whether a body is
+welcome (`Expect: 100-continue`, as curl does); some send it a little at a time, and some do not
+read their answer for half a minute. "Offered" are the rows of all batches that were begun; the
+overload is offered rows over accepted ones.
 
 Only 202, 429 and 503 may come back. A connection that ends without an answer counts as a failure of
 ours unless the daemon had answered before it closed. At the end one connection asks until it is
@@ -89,8 +90,9 @@ async def ask(port: int, body: bytes, manner: str) -> tuple[str, bytes]:
     """Post one body over a connection of its own; the status, or how it ended without one."""
     head = (
         f"POST /v1/events?model={MODEL} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
-        f"Content-Type: application/vnd.apache.arrow.stream\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"Content-Type: application/vnd.apache.arrow.stream\r\nContent-Length: {len(body)}\r\n"
     )
+    head += "Expect: 100-continue\r\n\r\n" if manner == "asking" else "\r\n"
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
     except OSError as error:
@@ -99,6 +101,11 @@ async def ask(port: int, body: bytes, manner: str) -> tuple[str, bytes]:
     reply = b""
     try:
         writer.write(head.encode())
+        if manner == "asking":
+            async with asyncio.timeout(NO_ANSWER_S):
+                line = await reader.readuntil(b"\r\n\r\n")
+            if line[9:12] != b"100":
+                return line[9:12].decode(), await reader.read()
         with suppress(ConnectionError):  # It may have answered before it had heard all.
             await _send(writer, body, manner)
         if manner == "deaf":
@@ -143,7 +150,8 @@ async def flood(port: int, number: int, connections: int, seconds: float) -> Tal
                 assert b'"accepted":%d,' % ROWS in reply, reply[:200]
                 tally.waits_s.append(time.monotonic() - began)
 
-    manners = ["deaf", "dripping", *["quick"] * (connections - 2)]
+    asking = connections // 2
+    manners = ["deaf", "dripping", *["asking"] * asking, *["quick"] * (connections - asking - 2)]
     await asyncio.gather(*map(post, manners))
     return tally
 

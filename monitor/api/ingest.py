@@ -297,7 +297,10 @@ async def _take(
 
 
 async def _read(request: Request, service: _Service, body: Body) -> None:
-    """The whole body; of one there is no room for, the rest is heard before it is refused."""
+    """The whole body; of one there is no room for, the rest is heard before it is refused.
+
+    Who sends `Expect: 100-continue`, as curl does, waits with its body until we ask for it.
+    """
     stream = request.stream()
     try:
         await read_body(
@@ -311,9 +314,10 @@ async def _read(request: Request, service: _Service, body: Body) -> None:
     except RequestRefusedError as refused:
         if refused.status == 503:
             body.chunks.clear()
-            service.in_flight.release(body.size)
-            body.size = 0
-            await drain(stream)
+            heard, body.size = body.size, 0
+            service.in_flight.release(heard)
+            if heard or request.headers.get("expect", "").lower() != "100-continue":
+                await drain(stream)
         raise
 
 

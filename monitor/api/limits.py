@@ -30,7 +30,7 @@ class IngestLimits:
     """Bounds of one request, and of all requests that are held at once.
 
     What is held counts until it is committed. Beside it there are the columns made of it, about as
-    large, so that a flood of senders costs some 300 MiB at most.
+    large, and what the connections themselves have heard: a flood costs some 400 MiB.
     """
 
     compressed_bytes: int = 32 * 2**20
@@ -38,7 +38,7 @@ class IngestLimits:
     rows: int = 200_000
     columns: int = MAX_COLUMNS
     read_seconds: float = 60.0
-    in_flight_bytes: int = 160 * 2**20
+    in_flight_bytes: int = 128 * 2**20
     future_us: int = 3_600_000_000
 
 
@@ -55,9 +55,13 @@ class InFlight:
         Raises:
             RequestRefusedError: 503 when all requests together would hold too much.
         """
+        self.refuse_unless_room_for(more)
+        self.held_bytes += more
+
+    def refuse_unless_room_for(self, more: int) -> None:
+        """As `hold`, but nothing is counted: who only declares a length keeps out nobody else."""
         if self.held_bytes + more > self.limit_bytes:
             raise overloaded("too many bytes are being read at once")
-        self.held_bytes += more
 
     def release(self, fewer: int) -> None:
         """Give back what `hold` counted."""
@@ -107,8 +111,10 @@ async def read_body(
             raise RequestRefusedError(
                 415, f"content encoding '{other[:40]}' is not known", "send gzip or plain bytes"
             )
-    if declared_bytes is not None and declared_bytes > limit:
-        raise too_large(limit)
+    if declared_bytes is not None:
+        if declared_bytes > limit:
+            raise too_large(limit)
+        in_flight.refuse_unless_room_for(declared_bytes)
     try:
         async with asyncio.timeout(limits.read_seconds):
             async for chunk in stream:

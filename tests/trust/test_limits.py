@@ -176,6 +176,19 @@ def test_who_is_refused_while_still_sending_hears_why(tmp_path: Path) -> None:
             assert b"retry-after: 1" in heard.lower()
 
 
+def test_who_asks_first_is_refused_before_the_body_is_sent(tmp_path: Path) -> None:
+    """`Expect: 100-continue`, as curl does: no `100 Continue`, and nothing is waited for."""
+    limits = IngestLimits(in_flight_bytes=MIB)
+    with serving(tmp_path, limits=limits) as service, listening(service.client.app) as port:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+            connection.sendall(
+                b"POST /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+                b"Expect: 100-continue\r\nContent-Length: 9000000\r\n\r\n"
+            )
+            heard = connection.recv(65_536)
+        assert heard.startswith(b"HTTP/1.1 503 ")
+
+
 @contextmanager
 def listening(app: Any) -> Iterator[int]:
     """The application behind uvicorn on a port of this machine."""
