@@ -118,11 +118,11 @@ async def read_body(
     try:
         async with asyncio.timeout(limits.read_seconds):
             async for chunk in stream:
+                if body.size + len(chunk) > limit:
+                    raise too_large(limit)
                 in_flight.hold(len(chunk))
                 body.size += len(chunk)
                 body.chunks.append(chunk)
-                if body.size > limit:
-                    raise too_large(limit)
     except TimeoutError:
         raise RequestRefusedError(
             408,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import ctypes
 import sys
 
-EVERY_S = 60
+EVERY_S = 60.0
 
 
 def give_back() -> None:
