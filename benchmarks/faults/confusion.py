@@ -83,6 +83,7 @@ def main() -> None:
     ask.add_argument("--modes", default="")
     ask.add_argument("--without-labels", action="store_true")
     ask.add_argument("--small", action="store_true")
+    ask.add_argument("--least", type=float, default=0.0, help="fail below this share of right ones")
     ask.add_argument("--save", type=Path, help="add to this file, one JSON a line")
     ask.add_argument("--read", type=Path, nargs="*", default=[])
     given = ask.parse_args()
@@ -106,6 +107,8 @@ def main() -> None:
                             out.writelines(json.dumps(asdict(one)) + "\n" for one in new)
     print_all(found)
     print(f"\n{len(found)} windows, {time.perf_counter() - start:.0f} s")
+    if sum(map(is_right, found)) < given.least * len(found):
+        raise SystemExit(f"fewer than {given.least:.0%} named rightly")
 
 
 def numbers(text: str) -> range:

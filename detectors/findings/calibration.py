@@ -12,8 +12,8 @@ from detectors.calibration.rows import log_odds, sigmoid
 from detectors.findings.two_sample import auc
 from detectors.records import FloatArray, Task
 
-EM_STEPS = 60
-TINY = 1e-300
+STEPS = 50
+TINY = 1e-3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,17 +88,18 @@ def relabelling(p: FloatArray, label: FloatArray) -> tuple[float, float]:
     """Shares a and b of rows once 0 and once 1 that are 1 now, whatever their inputs.
 
     p (n,) is the probability under the old rule, so that now P(label = 1) = a (1 - p) + b p. The
-    likeliest shares, by expectation maximisation over the label each row once had.
+    likeliest shares, by Fisher scoring: the likelihood is concave in both.
     """
-    a, b = 0.02, 0.98
-    one = label == 1
-    for _ in range(EM_STEPS):
-        was_one = np.where(one, b * p, (1 - b) * p)
-        was_zero = np.where(one, a * (1 - p), (1 - a) * (1 - p))
-        share = was_one / np.maximum(was_one + was_zero, TINY)
-        b = float((share * one).sum() / max(share.sum(), TINY))
-        a = float(((1 - share) * one).sum() / max((1 - share).sum(), TINY))
-    return a, b
+    X = np.column_stack([1 - p, p])
+    shares = np.array([0.02, 0.98])
+    for _ in range(STEPS):
+        rate = np.clip(X @ shares, TINY, 1 - TINY)
+        weighted = X / (rate * (1 - rate))[:, None]
+        step, *_ = np.linalg.lstsq(weighted.T @ X, weighted.T @ (label - rate), rcond=None)
+        shares = np.clip(shares + step, 0.0, 1.0)
+        if np.abs(step).max() < 1e-8:
+            break
+    return float(shares[0]), float(shares[1])
 
 
 def _as_before(fit: _Fit, score: FloatArray) -> FloatArray:

@@ -116,9 +116,9 @@ def _with_labels(c: Contrasts) -> list[Rule]:
         (Mode.LABEL_SEMANTICS, above(c.reversed_z, 4.0)),
         (
             Mode.LABEL_SEMANTICS,
-            both(calm, rate_moved, above(rate, 0.3), scores_did_not_follow, below(c.local_z, 5.0)),
+            both(calm, rate_moved, above(rate, 0.3), scores_did_not_follow, below(c.local_z, 5.5)),
         ),
-        (Mode.CONCEPT_SHIFT, both(calm, at_least(c.local_z, 5.0), worse)),
+        (Mode.CONCEPT_SHIFT, both(calm, at_least(c.local_z, 5.5), worse)),
     ]
     if c.task is Task.REGRESSION:
         ranking_kept = below(size(c.ranking_z), 3.0)

@@ -44,8 +44,13 @@ class Profiles:
     starts: IntArray
 
     def misfit(self) -> FloatArray:
-        """G statistic (current values, reference values) of current rows under each reference."""
-        expected = self.reference + 0.5
+        """G statistic (current values, reference values) of current rows under each reference.
+
+        What moved for all values alike, a label rate or the mix of another column, is taken as
+        given: the reference's shares move with it.
+        """
+        moved = (self.current.sum(axis=0) + 0.5) / (self.reference.sum(axis=0) + 0.5)
+        expected = (self.reference + 0.5) * moved
         log_expected = np.log(expected / self._totals(expected))
         share = self.current / np.maximum(self._totals(self.current), 1.0)
         own = np.where(self.current > 0, self.current * np.log(np.where(share > 0, share, 1)), 0)
@@ -57,6 +62,11 @@ class Profiles:
         before = self.reference / np.maximum(self._totals(self.reference), 1.0)
         now = self.current / np.maximum(self._totals(self.current), 1.0)
         return before, now
+
+    def rows(self) -> tuple[FloatArray, FloatArray]:
+        """Rows of each value, in the reference and now, averaged over fields."""
+        fields = len(self.starts)
+        return self.reference.sum(axis=1) / fields, self.current.sum(axis=1) / fields
 
     def _totals(self, counts: FloatArray) -> FloatArray:
         """Each field's total, repeated over its cells."""

@@ -148,8 +148,9 @@ def judge(
     if any(finding.tier is not Tier.LOG for finding in findings):
         current: Window | None = None
         if _worth_diagnosing(progress, findings, ledger, now_us):
-            since_us = min(to_us(finding.onset) for finding in findings)
-            streams = [finding.stream for finding in findings]
+            telling = where_to_look(findings)
+            since_us = min(to_us(finding.onset) for finding in telling)
+            streams = [finding.stream for finding in telling]
             current = current_rows(watch, rows, streams, since_us, now_us)
             diagnosis = _diagnose(watch, progress, findings, current, verdict, now_us)
             progress.diagnosed_us = now_us
@@ -330,6 +331,16 @@ def _matured(progress: Progress, findings: Sequence[Finding]) -> list[Finding]:
     return out
 
 
+def where_to_look(findings: Sequence[Finding]) -> Sequence[Finding]:
+    """The findings that say from when on rows are ill: certain checks, where there are any.
+
+    A check without false alarms knows the tick in which it began; evidence beside it often dates
+    the change days earlier, and its rows would hide an empty column among full ones.
+    """
+    certain = [finding for finding in findings if finding.stream.startswith(CERTAIN)]
+    return certain or findings
+
+
 def current_rows(
     watch: Watch, rows: RowSource, streams: Sequence[str], since_us: int, now_us: int
 ) -> Window:
@@ -438,7 +449,7 @@ def _schedule_follow_up(
     for incident in decision.incidents:
         unsure = incident.mode is Mode.UNDETERMINED or incident.tier is Tier.PAGE
         if incident.is_open and unsure:
-            began_us = min(to_us(finding.onset) for finding in findings)
+            began_us = min(to_us(finding.onset) for finding in where_to_look(findings))
             paged = any(finding.tier is Tier.PAGE for finding in findings)
             if incident.id not in progress.follow_up_us:
                 progress.follow_up_us[incident.id] = now_us + FOLLOW_UP_US[0]

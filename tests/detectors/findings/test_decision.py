@@ -14,6 +14,7 @@ from tests.detectors.findings.quiet import QUIET
 
 GONE = SchemaCheck("age", ABSENT, State.DRIFT, "one value in 100 % of rows")
 SWAPPED = SchemaCheck("region", SWAP, State.DRIFT, "north reads as south")
+MOVED = {"inputs_auc": 0.7, "within_class_auc": 0.7}
 RATE_UP = {"rate_change": 0.7, "intercept_change": 0.7, "intercept_z": 12.0}
 
 ROWS = [
@@ -103,6 +104,37 @@ ROWS = [
             "loss_cur": 0.5,
             "loss_z": 9.0,
         },
+        Mode.COVARIATE_SHIFT,
+    ),
+    (
+        "few rows, and the scores lean towards the rate that labels show",
+        {**RATE_UP, "implied_change": 0.5, "implied_z": 2.4, "implied_gap_z": -0.6},
+        Mode.PRIOR_SHIFT,
+    ),
+    (
+        "label rate and loss up, everywhere alike, and the scores follow half way",
+        {
+            **RATE_UP,
+            "implied_change": 0.4,
+            "implied_z": 9.0,
+            "implied_gap_z": -6.0,
+            "concept_z": 8.0,
+        },
+        Mode.MISCALIBRATION,
+    ),
+    (
+        "inputs are harder, and the labels' noise hides it",
+        {**MOVED, "loss_z": 1.5, "expected_loss_z": 3.0, "unexpected_loss_z": -1.0},
+        Mode.COVARIATE_SHIFT,
+    ),
+    (
+        "inputs are no harder, and the labels' noise looks like it",
+        {**MOVED, "loss_z": 2.4, "expected_loss_z": 0.4, "unexpected_loss_z": 1.8},
+        Mode.BENIGN,
+    ),
+    (
+        "the loss rose by more than inputs let expect",
+        {**MOVED, "loss_z": 4.0, "expected_loss_z": 0.4, "unexpected_loss_z": 4.0},
         Mode.COVARIATE_SHIFT,
     ),
     ("inputs moved, the loss did not", {"inputs_auc": 0.7, "within_class_auc": 0.7}, Mode.BENIGN),

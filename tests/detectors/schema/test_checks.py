@@ -9,7 +9,16 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from detectors.records import Categories, FloatArray, State, Window
+from detectors.records import (
+    Categories,
+    ColumnSpec,
+    FloatArray,
+    Kind,
+    Schema,
+    State,
+    Task,
+    Window,
+)
 from detectors.schema import SchemaCheck, check_schema
 from detectors.schema.cardinality import rarefied
 from detectors.schema.check import CHECKS, DETERMINISTIC
@@ -225,6 +234,33 @@ def test_deterministic_checks_see_the_one_row_that_thinning_skips() -> None:
     assert "absent" not in DETERMINISTIC
 
 
+def test_values_that_differ_in_nothing_but_a_label_rate_have_not_changed_names() -> None:
+    """Five names given at random; positive labels are now four times as rare for all of them."""
+    names = tuple("abcde")
+    columns = (*(ColumnSpec(f"c{at}", Kind.CATEGORICAL) for at in range(6)),)
+    schema = Schema(Task.BINARY, (ColumnSpec("name", Kind.CATEGORICAL), *columns))
+
+    def drawn(rows: int, seed: int, keep: float) -> Window:
+        rng = np.random.default_rng(seed)
+        which = rng.integers(0, 5, rows)
+        words = {
+            column.name: Categories(
+                rng.integers(0, 12, rows).astype(np.int32), tuple("abcdefghijkl")
+            )
+            for column in columns
+        }
+        return Window(
+            rows=rows,
+            label=(rng.random(rows) < keep * (0.12 + 0.02 * which)).astype(float),
+            categorical={"name": Categories(which.astype(np.int32), names), **words},
+        )
+
+    for seed in range(8):
+        reference, current = drawn(3000, seed, 1.0), drawn(3000, 100 + seed, 0.25)
+        found = check_schema(reference, current, schema)
+        assert "swap" not in {check.check for check in found}
+
+
 def test_counts_in_another_unit_show_by_their_values_even_where_they_have_moved() -> None:
     """Few distinct quantiles and another mix of rows: every value is still 1.609 times a count."""
     moved = table(2, 600)
@@ -278,7 +314,10 @@ def test_misfit_is_the_g_statistic_of_the_definition() -> None:
     bounds = [*profiles.starts.tolist(), profiles.reference.shape[1]]
     slow = 0.0
     for low, high in pairwise(bounds):
-        expected = profiles.reference[1, low:high] + 0.5
+        moved = (profiles.current[:, low:high].sum(axis=0) + 0.5) / (
+            profiles.reference[:, low:high].sum(axis=0) + 0.5
+        )
+        expected = (profiles.reference[1, low:high] + 0.5) * moved
         seen = profiles.current[0, low:high]
         for count, share in zip(seen, expected / expected.sum(), strict=True):
             if count:

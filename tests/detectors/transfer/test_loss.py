@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import log_loss
 
 from detectors.records import HOUR_US, Task, Window
-from detectors.transfer.loss import LOSS_NAME, loss_of
+from detectors.transfer.loss import LOSS_NAME, expected_loss, loss_of
 from detectors.transfer.sums import concat_sums, minority_mask, paired_rows, sums_of
 
 
@@ -22,6 +22,12 @@ def test_regression_is_squared_error_and_missing_stays_missing() -> None:
     assert loss[0] == 9.0
     assert np.isnan(loss[1:]).all()
     assert set(LOSS_NAME) == set(Task)
+
+
+def test_an_expected_loss_is_that_of_both_labels_by_their_chances() -> None:
+    score, p = np.array([0.0, 0.2, 0.7]), np.array([0.1, 0.4, 0.7])
+    one, zero = (loss_of(Task.BINARY, score, np.full(3, label)) for label in (1.0, 0.0))
+    assert expected_loss(score, p) == pytest.approx(p * one + (1 - p) * zero)
 
 
 def test_sums_agree_with_sums_by_hand_and_ignore_incomplete_rows() -> None:

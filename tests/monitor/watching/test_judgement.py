@@ -169,3 +169,31 @@ def test_logged_findings_open_nothing(watch: Watch, reference: Window) -> None:
     assert not ledger.incidents
     assert step.findings == found
     assert step.diagnosis is None
+
+
+def test_a_column_that_is_empty_since_this_morning_is_not_hidden_by_the_full_days_before(
+    watch: Watch, reference: Window
+) -> None:
+    """Evidence beside the certain check dates the same change ten days earlier."""
+    window = replace(table(history(Stream(rows_a_day=20), days=100, seed=6)).window, domain=None)
+    assert window.ts_us is not None
+    column = next(iter(window.numeric))
+    gone = np.where(window.ts_us >= NOW_US - 3 * DAY_US, np.nan, window.numeric[column])
+    rows = FileRows(replace(window, numeric={**window.numeric, column: gone}))
+    at, began = to_datetime(NOW_US), to_datetime(NOW_US - 3 * DAY_US)
+    early = to_datetime(NOW_US - 13 * DAY_US)
+    found = (
+        Finding("schema", at, began, f"schema.all_null:{column}", Tier.PAGE, column=column),
+        Finding("drift", at, early, f"column.null_share:{column}", Tier.TICKET, column=column),
+    )
+    ledger = Ledger()
+    judge(
+        watch,
+        open_progress(watch, reference),
+        Evaluation(NOW_US, (), found, cohort_day_closed=False),
+        rows,
+        ledger,
+        alerts=AlertSettings(),
+    )
+    (opened,) = ledger.open
+    assert (opened.mode, opened.tier) == (Mode.FEATURE_ABSENT, Tier.PAGE)
