@@ -179,7 +179,7 @@ def alone(case: Case, domain: Domain, y: FloatArray, until: int) -> list[tuple[i
 def with_peers(
     case: Case, domain: Domain, y: FloatArray, until: int
 ) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """(instant, column) of the alarms of streams at their part of the weight, and of differences."""
+    """(instant, column) of alarms of streams at their part of the weight, and of differences."""
     compared = domain.compared
     if not compared:
         return alone(case, domain, y, until), []

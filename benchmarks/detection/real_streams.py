@@ -27,7 +27,7 @@ import argparse
 import math
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks.detection.simulator import mean_error
+from detectors.evidence.backtest import choose_tick
 from detectors.evidence.bank import Bank, advance_block, prime, start_bank
 from detectors.records import (
     DAY_US,
@@ -51,6 +52,7 @@ STEP_SD = 2.0
 STEP_AFTER_DAYS = 12
 APART_US = 2 * DAY_US
 SMALLEST_SD = 1e-3
+AUTO = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,10 @@ class Ticks:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A set under one tick length and reference; at most `days` of it are followed."""
+    """A set under one tick length and reference; at most `days` of it are followed.
+
+    A tick of `AUTO` is the one that the back-test chooses on the first domain's reference.
+    """
 
     name: str
     read: Callable[[Any], Iterator[Rows]]
@@ -112,9 +117,13 @@ def ticks_of(rows: Rows, tick_us: int, reference_days: int) -> Ticks:
     return Ticks(first + np.arange(total, dtype=np.int64) * tick_us, y, v)
 
 
+def specs_of(count: int, tier: Tier = Tier.PAGE) -> list[StreamSpec]:
+    """So many streams that share one budget."""
+    return [StreamSpec(Stream(f"c{k}", "mean", tier), 1 / count, 0.0) for k in range(count)]
+
+
 def primed(ticks: Ticks, cut: int, case: Case, tier: Tier = Tier.PAGE) -> Bank:
-    count = ticks.y.shape[1]
-    specs = [StreamSpec(Stream(f"c{k}", "mean", tier), 1 / count, 0.0) for k in range(count)]
+    specs = specs_of(ticks.y.shape[1], tier)
     bank = start_bank(
         specs, tick_us=case.tick_us, budget=Budget(), holidays=case.holidays, scale_floor=0.3
     )
@@ -134,14 +143,28 @@ def incidents(instants: list[int]) -> int:
     return sum(1 for i, at in enumerate(ordered) if i == 0 or at - ordered[i - 1] > APART_US)
 
 
-def permuted(ticks: Ticks, rng: np.random.Generator, tick_us: int) -> Ticks:
-    """Whole weeks in random order; what is left over at the end stays there."""
+def permuted(ticks: Ticks, rng: np.random.Generator, tick_us: int, control: str = "weeks") -> Ticks:
+    """Whole weeks in random order; what is left over at the end stays there.
+
+    `control` "level weeks": each at the level of all, so that only what happens inside a week is
+    left; "fortnights": blocks of two weeks.
+    """
     week = 7 * DAY_US // tick_us
-    weeks = len(ticks.y) // week
-    order = rng.permutation(weeks)
-    index = (order[:, None] * week + np.arange(week)).ravel()
-    index = np.concatenate([index, np.arange(weeks * week, len(ticks.y))])
-    return Ticks(ticks.starts_us, ticks.y[index], ticks.v[index])
+    length = 2 * week if control == "fortnights" else week
+    blocks = len(ticks.y) // length
+    order = rng.permutation(blocks)
+    index = (order[:, None] * length + np.arange(length)).ravel()
+    index = np.concatenate([index, np.arange(blocks * length, len(ticks.y))])
+    y, v = ticks.y[index], ticks.v[index]
+    if control == "level weeks":
+        seen = np.where(np.isfinite(v), y, np.nan)
+        for first in range(0, len(y), week):
+            part = slice(first, first + week)
+            has = np.isfinite(seen[part]).any(axis=0)
+            y[part, has] += np.nanmean(seen[:, has], axis=0) - np.nanmean(
+                seen[part][:, has], axis=0
+            )
+    return Ticks(ticks.starts_us, y, v)
 
 
 def stepped(
@@ -172,7 +195,7 @@ def stepped(
     return found, tried
 
 
-def calendar(case: Case, folder: Path, seed: int, small: bool) -> None:
+def calendar(case: Case, folder: Path, seed: int, small: bool, control_by: str = "weeks") -> None:
     table = pq.read_table(folder / "data.parquet")
     per_day = DAY_US // case.tick_us
     cut = case.reference_days * per_day
@@ -192,7 +215,7 @@ def calendar(case: Case, folder: Path, seed: int, small: bool) -> None:
         found = alarms_of(bank, ticks, cut, until)
         rates.append(incidents([t for t, _ in found]) / period)
         for _ in range(1 if small else 3):
-            dealt = permuted(ticks, rng, case.tick_us)
+            dealt = permuted(ticks, rng, case.tick_us, control_by)
             found = alarms_of(primed(dealt, cut, case), dealt, cut, until)
             control.append(incidents([t for t, _ in found]) / period)
         seen, tried = stepped(ticks, cut, case, rng, 2 if small else 6)
@@ -207,6 +230,21 @@ def calendar(case: Case, folder: Path, seed: int, small: bool) -> None:
         f"{reach[0]:>8.0%}{reach[1]:>6.0%} of {steps:<4}{promised:>4} of {len(rates)}\n"
     )
     sys.stdout.flush()
+
+
+def chosen(case: Case, folder: Path) -> Case:
+    """The case at the tick that the program would take: the shortest that keeps its budget."""
+    rows = next(iter(case.read(pq.read_table(folder / "data.parquet"))))
+    candidates = {}
+    for tick_us in (HOUR_US, 6 * HOUR_US, DAY_US):
+        ticks, cut = ticks_of(rows, tick_us, case.reference_days), case.reference_days * DAY_US
+        cut //= tick_us
+        candidates[tick_us] = (ticks.starts_us[:cut], ticks.y[:cut], ticks.v[:cut])
+    choice = choose_tick(
+        candidates, specs_of(len(rows.names)), Budget(), holidays=case.holidays, scale_floor=0.3
+    )
+    hours = choice.tick_us // HOUR_US
+    return replace(case, name=f"{case.name}: {hours} h", tick_us=choice.tick_us)
 
 
 def _instants(table: Any, column: str) -> IntArray:
@@ -287,6 +325,8 @@ CASES = (
     Case("flights, 9 carriers", _carrier, _FLIGHTS, DAY_US, 60, "US"),
     Case("flights, all carriers", _all, _FLIGHTS, DAY_US, 28, "US"),
     Case("flights, all carriers, hourly", _all, _FLIGHTS, HOUR_US, 28, "US"),
+    Case("flights, all carriers, auto", _all, _FLIGHTS, AUTO, 28, "US"),
+    Case("flights, all carriers, auto", _all, _FLIGHTS, AUTO, 60, "US"),
     Case("resort bookings", _resort, "hotel_bookings_resort", DAY_US, 60, "PT"),
     Case("elec2", _market, "elec2_nsw", DAY_US, 90),
     Case("elec2, 6 h", _market, "elec2_nsw", 6 * HOUR_US, 90),
@@ -391,7 +431,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--only", default="", help="beginnings of folder names")
+    parser.add_argument("--name", default="", help="beginning of the name of a case")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--control",
+        default="weeks",
+        choices=("weeks", "level weeks", "fortnights"),
+        help="what is dealt at random for the column `permuted`",
+    )
     parser.add_argument("--small", action="store_true", help="one domain a set, fewer steps")
     given = parser.parse_args()
     wanted = tuple(filter(None, given.only.split(","))) or ("",)
@@ -399,12 +446,14 @@ def main() -> None:
         f"{'set':36}{'ref':>7}{'months':>8}{'incidents / 30 d':>16}{'permuted':>16}"
         f"{'2 sd ≤ 7':>8}{'≤ 14 d':>7}{'promised':>14}\n"
     )
-    for case in CASES:
+    for known in CASES:
+        case = known
         folder = given.data / case.folder
-        if not case.folder.startswith(wanted):
+        if not case.folder.startswith(wanted) or not case.name.startswith(given.name):
             continue
         if folder.exists():
-            calendar(case, folder, given.seed, given.small)
+            case = chosen(case, folder) if case.tick_us == AUTO else case
+            calendar(case, folder, given.seed, given.small, given.control)
         else:
             sys.stdout.write(f"{case.name}: {case.folder} is not in {given.data}\n")
     for name, show in (
