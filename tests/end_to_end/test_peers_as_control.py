@@ -103,7 +103,8 @@ def test_what_moves_every_domain_is_no_difference_from_peers_and_one_incident_of
 def test_a_fault_of_one_domain_is_not_the_fleets(ill: Replay) -> None:
     assert ill.fleet is not None
     during = START_US + (FAULT_DAY + 14) * DAY_US
-    assert not [f for f in ill.fleet.findings if to_us(f.ts) <= during and f.column == "income"]
+    shifted = [f for f in ill.fleet.findings if f.stream == "column.location:income~fleet"]
+    assert not [f for f in shifted if to_us(f.ts) <= during]
 
 
 def test_the_daemon_compares_peers_as_the_replay_does(
