@@ -86,7 +86,9 @@ def _is_class(window: Window, name: str) -> FloatArray:
         return np.full(window.rows, np.nan)
     mine = np.array([*(value == name for value in window.truth.values), False])
     codes = window.truth.codes
-    return np.where(codes >= 0, mine[codes].astype(np.float64), np.nan)
+    # a label that is taken away again, because it had not come by then, takes its class along
+    known = codes >= 0 if window.label is None else (codes >= 0) & np.isfinite(window.label)
+    return np.where(known, mine[codes].astype(np.float64), np.nan)
 
 
 def _of_value(window: Window, head: Head, column: FloatArray) -> FloatArray:

@@ -37,6 +37,7 @@ from monitor.api.limits import IngestLimits, too_large
 from monitor.api.row_types import EVENT_FIELDS, LABEL_FIELDS
 from monitor.api.screen import Draft, LabelDraft, screen_events, screen_labels
 from monitor.intake.batches import EventBatch, LabelBatch, Rejections, refusal
+from monitor.rows.named_classes import numbered
 
 _UTC = pa.timestamp("us", tz="UTC")
 _NO_ZONE = r"^(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?)$"
@@ -356,17 +357,28 @@ def decode_arrow_labels(
     now_us: int,
     limits: IngestLimits,
     lenient: bool = False,
+    classes: Sequence[str] = (),
 ) -> LabelBatch:
     """Labels of a table with `id`, `label` and perhaps `ts`.
+
+    Where a model has `classes`, the labels may be a column of names of those that were right.
 
     Raises:
         RequestRefusedError: 422 naming the column.
     """
     rejections = Rejections()
     reader = _open(table, ("id", "label"), rejections, lenient=lenient)
-    label = reader.numbers("label")
-    assert label is not None
-    reader.refuse(np.isnan(label), "label", lambda _: "", "missing", "send a label, or no row")
+    named = bool(classes) and _is_words(table.schema.field("label").type)
+    if named:
+        words = reader.categories("label")
+        assert words is not None
+        of_value = np.append(numbered(words.values, classes), np.nan)
+        label = np.asarray(of_value[words.codes], dtype=np.float64)
+    else:
+        numbers_given = reader.numbers("label")
+        assert numbers_given is not None
+        label = numbers_given
+        reader.refuse(np.isnan(label), "label", lambda _: "", "missing", "send a label, or no row")
     if "ts" in table.column_names:
         ts_us, good, column = reader.instants("ts")
         absent = np.asarray(column.is_null().to_numpy(zero_copy_only=False), dtype=np.bool_)
@@ -383,6 +395,7 @@ def decode_arrow_labels(
         ts_us=ts_us[rows],
         ts_good=good[rows],
         ts_text=lambda row: shown(int(rows[row])),
+        named=np.full(len(rows), named),
     )
     extra = [name for name in table.column_names if name not in LABEL_FIELDS]
     return screen_labels(
@@ -393,7 +406,13 @@ def decode_arrow_labels(
         future_us=limits.future_us,
         rejections=rejections,
         warnings=extra_warnings(extra, LABEL_FIELDS),
+        classes=classes,
     )
+
+
+def _is_words(kind: pa.DataType) -> bool:
+    held = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(held) or pa.types.is_large_string(held))
 
 
 def _no_text(_: int) -> object:

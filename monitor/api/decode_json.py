@@ -26,6 +26,7 @@ from monitor.api.row_types import (
 from monitor.api.screen import Draft, LabelDraft, screen_events, screen_labels
 from monitor.errors import did_you_mean
 from monitor.intake.batches import EventBatch, LabelBatch, Rejections, refusal
+from monitor.rows.named_classes import numbered
 
 
 def decode_json_events(
@@ -69,15 +70,18 @@ def decode_json_labels(
     now_us: int,
     limits: IngestLimits,
     lines: bool = False,
+    classes: Sequence[str] = (),
 ) -> LabelBatch:
     """Labels of one JSON envelope, or of one object a line. One without `ts` is known as of now.
+
+    Where a model has `classes`, a label may be the name of the one that was right.
 
     Raises:
         RequestRefusedError: where the body as a whole cannot be read. Rows that cannot are in
             `batch.refused`.
     """
     rejections = Rejections()
-    rows = decode_body(body, label_rows(), limits, rejections, lines=lines)
+    rows = decode_body(body, label_rows(named=bool(classes)), limits, rejections, lines=lines)
     texts = [row.ts for row in rows.rows]
     parsed = pa.array(texts, pa.string())
     ts_us, good = parse_instants(parsed)
@@ -85,7 +89,8 @@ def decode_json_labels(
     draft = LabelDraft(
         ids=[row.id for row in rows.rows],
         row_numbers=rows.row_numbers,
-        label=np.array([row.label for row in rows.rows], dtype=np.float64),
+        label=numbered([row.label for row in rows.rows], classes),
+        named=np.array([isinstance(row.label, str) for row in rows.rows], dtype=np.bool_),
         ts_us=np.where(absent, now_us, ts_us),
         ts_good=good | absent,
         ts_text=texts.__getitem__,
@@ -98,6 +103,7 @@ def decode_json_labels(
         future_us=limits.future_us,
         rejections=rejections,
         warnings=extra_warnings(rows.extra, LABEL_FIELDS),
+        classes=classes,
     )
 
 

@@ -150,7 +150,7 @@ _LABEL = _row_schema(
     ["id", "label"],
     {
         "id": {"type": "string", "minLength": 1, "maxLength": 200},
-        "label": {"type": "number"},
+        "label": {"type": ["number", "string"]},
         "ts": {"type": "string", "format": "date-time", "description": "When it became known"},
     },
 )
@@ -382,11 +382,21 @@ def _decode_labels(
         )
     now_us = to_us(service.clock.now())
     limits = service.limits
+    schema = service.schemas.schema_of(name)
+    classes = () if schema is None else schema.classes
     if form == ARROW:
         table = read_stream(body, limits)
-        return decode_arrow_labels(table, model=name, task=task, now_us=now_us, limits=limits)
+        return decode_arrow_labels(
+            table, model=name, task=task, now_us=now_us, limits=limits, classes=classes
+        )
     return decode_json_labels(
-        body, model=name, task=task, now_us=now_us, limits=limits, lines=form == NDJSON
+        body,
+        model=name,
+        task=task,
+        now_us=now_us,
+        limits=limits,
+        lines=form == NDJSON,
+        classes=classes,
     )
 
 

@@ -115,13 +115,14 @@ def event_rows(schema: Schema) -> RowType:
     return _row_type("events", EVENT_FIELDS, names, features, types)
 
 
-@lru_cache(maxsize=1)
-def label_rows() -> RowType:
-    """The row type of labels."""
+@lru_cache(maxsize=2)
+def label_rows(*, named: bool = False) -> RowType:
+    """The row type of labels, which may be the `named` class that was right."""
+    label: Any = float | str if named else float
     types = [
         msgspec.defstruct(
             "Label",
-            [("id", str), ("label", float), ("ts", str | None, None)],
+            [("id", str), ("label", label), ("ts", str | None, None)],
             forbid_unknown_fields=strict,
             gc=False,
         )

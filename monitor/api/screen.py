@@ -22,6 +22,7 @@ from detectors.records import (
     to_datetime,
 )
 from monitor.api.limits import MAX_ID_CHARACTERS, MAX_NAME_CHARACTERS, MAX_TEXT_CHARACTERS
+from monitor.errors import shortened
 from monitor.ids import hash_texts
 from monitor.intake.batches import EventBatch, LabelBatch, Refused, Rejection, Rejections, refusal
 
@@ -134,7 +135,10 @@ def screen_events(
 
 @dataclass(frozen=True, slots=True)
 class LabelDraft:
-    """Labels of the right types, (n,) each. `ts_good` as in `Draft`."""
+    """Labels of the right types, (n,) each. `ts_good` as in `Draft`.
+
+    `named` are those that came as the name of a class; NaN where there is no such class.
+    """
 
     ids: Sequence[str]
     row_numbers: IntArray
@@ -142,6 +146,7 @@ class LabelDraft:
     ts_us: IntArray
     ts_good: BoolArray
     ts_text: Callable[[int], object]
+    named: BoolArray | None = None
 
 
 def screen_labels(
@@ -153,6 +158,7 @@ def screen_labels(
     future_us: int,
     rejections: Rejections,
     warnings: Sequence[str] = (),
+    classes: Sequence[str] = (),
 ) -> LabelBatch:
     """The labels that pass every check of values.
 
@@ -165,6 +171,12 @@ def screen_labels(
         meaning = "1 where the predicted class was right, else 0"
         remedy = "send 0 or 1" if task is Task.BINARY else f"send {meaning}"
         wrong = (draft.label != 0) & (draft.label != 1)
+        if classes:
+            # 2 + k names the k-th class, see monitor/rows/named_classes.py
+            meaning += f", or the true class by name: {shortened(classes)}"
+            remedy = f"send {meaning}"
+            if draft.named is not None:
+                wrong &= ~(draft.named & np.isfinite(draft.label))
         screen.refuse(wrong, "label", draft.label.__getitem__, "not 0 or 1", remedy)
     rows = np.flatnonzero(screen.good)
     hi, lo = hash_texts(model, [draft.ids[row] for row in rows.tolist()])

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from detectors.records import Says
 from monitor.api.row_types import EVENT_FIELDS
 from monitor.errors import InputError, UsageError, shortened
 from monitor.files.roles import Roles
@@ -152,6 +153,8 @@ def _label(table: pa.Table, roles: Roles, source: str) -> pa.ChunkedArray:
         return _without_nan(label)
     if pa.types.is_decimal(kind):
         return label.cast(pa.float64())
+    if any(one.says is Says.CLASS for one in roles.outputs) and pa.types.is_string(kind):
+        return label  # the daemon knows the classes by name
     if roles.prediction is not None and pa.types.is_string(kind):
         predicted = _plain(table.column(roles.prediction))
         if predicted.type == kind:

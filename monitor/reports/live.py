@@ -39,6 +39,7 @@ from monitor.reports.build import ReferenceLine, answer, overall_state, write_do
 from monitor.reports.forms import finding_json, plain
 from monitor.reports.transfer import gate_json, gate_of, transfer_details
 from monitor.reports.verification import verification_json
+from monitor.rows.named_classes import with_true_classes
 from monitor.rows.stored import ModelRows, StoredRows
 from monitor.rows.translated import in_source_terms
 from monitor.watching.alignment import facts_json
@@ -106,7 +107,7 @@ def live_report(
         findings = list_findings(session, deployment, limit=SHOWN_FINDINGS)
         references = list_references(session, deployment.model)
         mappings = mappings_of(session, deployment)
-    current = translated(current, watch.mappings)
+    current = with_true_classes(translated(current, watch.mappings), watch.schema.classes)
     plan, source = watch.settings.baseline, None
     with database.read() as session:
         registered = baselines_of(session, deployment)
@@ -122,7 +123,7 @@ def live_report(
     issued = status.get("verdict_versions", [])
     if issued and issued[-1]["late"]:
         stored = StoredRows(database, deployment, ModelRows(database, deployment.model))
-        rows = in_source_terms(stored, watch.mappings)
+        rows = in_source_terms(stored, watch.mappings, watch.schema.classes)
         cohorts = revised_days(watch, cohorts, rows, scorer, issued)
     verdict = current_verdict(watch, cohorts, ended=False, scorer=scorer, left_out=left_out)
     verdict = with_version(verdict, issued)

@@ -120,8 +120,15 @@ def _store(
         save_position(session, name, portion.position, now, epoch=epoch)
 
     if labels:
+        known = schemas.schema_of(model)
         label_batch = decode_arrow_labels(
-            portion.table, model=model, task=task, now_us=to_us(now), limits=limits, lenient=True
+            portion.table,
+            model=model,
+            task=task,
+            now_us=to_us(now),
+            limits=limits,
+            lenient=True,
+            classes=() if known is None else known.classes,
         )
         return ingest.submit_labels(label_batch, within=save).result()
     schema = schemas.schema_of(model)

@@ -510,7 +510,9 @@ class Runner:
         until_us = state.first_event_us + LEARNING_US
         if until_us > watermark_us:
             return None
-        rows = StoredRows(self.database, deployment, ModelRows(self.database, deployment.model))
+        stored = StoredRows(self.database, deployment, ModelRows(self.database, deployment.model))
+        schema = self.schema_of(deployment.model)
+        rows = in_source_terms(stored, (), () if schema is None else schema.classes)
         pieces = list(rows.rows(state.first_event_us, until_us, labels_by_us=until_us))
         return pieces[0] if len(pieces) == 1 else None
 
@@ -583,8 +585,11 @@ class Runner:
             with self.database.read() as session:
                 mappings = in_force(mappings_of(session, deployment))
             shared = self._shared or ModelRows(self.database, deployment.model)
+            schema = self.schema_of(deployment.model)
             self._sources[deployment] = in_source_terms(
-                StoredRows(self.database, deployment, shared), mappings
+                StoredRows(self.database, deployment, shared),
+                mappings,
+                () if schema is None else schema.classes,
             )
         return self._sources[deployment]
 
@@ -617,7 +622,7 @@ class Runner:
         stored = StoredRows(
             self.database, watch.deployment, ModelRows(self.database, watch.deployment.model)
         )
-        rows = in_source_terms(stored, watch.mappings)
+        rows = in_source_terms(stored, watch.mappings, watch.schema.classes)
         found: list[Finding] = []
         instants = 0
         evaluations = evaluate(watch, progress, rows, watermark_us=until_us, fleet=fleet)
