@@ -83,6 +83,20 @@ def fit_slices(reference: Window, declared: Sequence[tuple[str, ...]]) -> Fitted
     return FittedSlices(tuple(unique.values()), names, small_count)
 
 
+def slice_counts(
+    window: Window, columns: tuple[str, ...], *, most: int
+) -> dict[tuple[str, ...], int]:
+    """Rows of every value of a declaration; none where it has more than `most` values."""
+    parts = [categories_of(window, name) for name in columns]
+    keys = _crossed(parts)
+    found, counts = np.unique(keys[keys >= 0], return_counts=True)
+    if len(found) > most:
+        return {}
+    return {
+        _values_of(int(key), parts): int(count) for key, count in zip(found, counts, strict=True)
+    }
+
+
 def slice_codes(window: Window, slices: Sequence[SliceRef]) -> list[CodeArray]:
     """For each declaration, the place (n,) of every row's slice in `slices`, -1 where none."""
     declarations: dict[tuple[str, ...], list[int]] = {}

@@ -108,6 +108,7 @@ class Bank:
     standing_doubt: str
     prior: FleetPrior | None
     plan: Plan
+    page_share: float = 1.0
     level_walk: float = LEVEL_WALK
     walk_sd: FloatArray | None = None
     yearly: bool = False
@@ -277,6 +278,15 @@ def start_bank(
         alarmed=np.zeros(len(specs), np.bool_),
         counted=nothing_counted(len(specs)),
     )
+
+
+def betting_share(bank: Bank, page_share: float) -> Bank:
+    """The bank with its page streams betting this share of their weights from the next tick on.
+
+    What they have earned stays. Who shares weights so has to add up what all bet.
+    """
+    plan = Plan.of(bank.specs, bank.budget, page_share=page_share)
+    return replace(bank, plan=plan, page_share=page_share)
 
 
 def prime(

@@ -43,8 +43,11 @@ class Plan:
     delta_min: FloatArray
 
     @classmethod
-    def of(cls, specs: Sequence[StreamSpec], budget: Budget) -> Self:
-        """Raises ValueError if a weight or practical effect is negative or a tier overspends."""
+    def of(cls, specs: Sequence[StreamSpec], budget: Budget, *, page_share: float = 1.0) -> Self:
+        """Streams of the page tier bet `page_share` of their weight.
+
+        Raises ValueError if a weight or practical effect is negative or a tier overspends.
+        """
         weight = np.array([spec.weight for spec in specs], dtype=np.float64)
         delta_min = np.array([spec.delta_min for spec in specs], dtype=np.float64)
         for name, numbers in (("weight", weight), ("delta_min", delta_min)):
@@ -59,8 +62,9 @@ class Plan:
                 msg = f"weights of tier {tier} add up to {total:.6g}; a tier has 1 to share"
                 raise ValueError(msg)
         rows = [PAGE_ROW if spec.stream.tier is Tier.PAGE else OTHER_ROW for spec in specs]
+        shares = np.where(np.array(rows, np.int64) == PAGE_ROW, page_share, 1.0)
         return cls(
-            weight=weight,
+            weight=weight * shares,
             threshold=np.array(
                 [budget.threshold_hours(spec.stream.tier) for spec in specs], dtype=np.float64
             ),

@@ -63,6 +63,7 @@ class SavedBank(msgspec.Struct, frozen=True):
     level_walk: float = LEVEL_WALK
     walk_sd: Packed | None = None
     yearly: bool = False
+    page_share: float = 1.0
 
 
 def encode(bank: Bank) -> bytes:
@@ -104,6 +105,7 @@ def encode(bank: Bank) -> bytes:
         history=history,
         level_walk=bank.level_walk,
         walk_sd=None if bank.walk_sd is None else pack(bank.walk_sd),
+        page_share=bank.page_share,
         yearly=bank.yearly,
         counted=_saved(bank.counted),
     )
@@ -147,7 +149,8 @@ def decode(blob: bytes) -> Bank:
             unpack(prior.phi_weights),
             {name: (unpack(mean), unpack(var)) for name, (mean, var) in prior.season.items()},
         ),
-        plan=Plan.of(saved.specs, saved.budget),
+        plan=Plan.of(saved.specs, saved.budget, page_share=saved.page_share),
+        page_share=saved.page_share,
         level_walk=saved.level_walk,
         walk_sd=None if saved.walk_sd is None else unpack(saved.walk_sd),
         yearly=saved.yearly,

@@ -1,4 +1,4 @@
-"""What is followed by the day, in words and as JSON: peers, and slow change."""
+"""What is followed beside the reference's streams, in words and as JSON."""
 
 from __future__ import annotations
 
@@ -6,27 +6,36 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from detectors.records import HOUR_US, Settings
+from detectors.records import HOUR_US, Settings, to_datetime
 from monitor.durations import duration_words
 from monitor.watching.day_watch import DayWatch
+from monitor.watching.newcomers import newcomer_words
 from monitor.watching.progress import Progress
 
 NAMED_PEERS = 4
 
 
 def by_day_json(progress: Progress, settings: Settings) -> dict[str, Any]:
-    """Who is held against whom and why others are not; what slow change is followed and may cost.
+    """Who is held against whom and why others are not; slow change; slices that joined since.
 
-    Every value is plain JSON; `words` are for reports. Empty where nothing is followed by the day.
+    Every value is plain JSON; `words` are for reports. Empty where nothing is followed so.
     """
-    if not progress.days:
-        return {}
-    return {"peers": _peers(progress.days), "slow_change": _slow(progress.days, settings)}
+    said: dict[str, Any] = {}
+    if progress.days:
+        said = {"peers": _peers(progress.days), "slow_change": _slow(progress.days, settings)}
+    if progress.newcomers is not None and progress.newcomers.joined:
+        said["newcomers"] = {
+            "words": newcomer_words(progress.newcomers),
+            "slices": {
+                one.name: to_datetime(one.since_us).isoformat() for one in progress.newcomers.joined
+            },
+        }
+    return said
 
 
 def day_sentences(by_day: Mapping[str, Any]) -> list[str]:
     """The words of `by_day_json` for a line of a report."""
-    parts = (by_day.get(key) or {} for key in ("peers", "slow_change"))
+    parts = (by_day.get(key) or {} for key in ("peers", "slow_change", "newcomers"))
     return [part["words"] for part in parts if part.get("words")]
 
 

@@ -561,6 +561,11 @@ def _inside_margin(
         for days in progress.days
         for clock in days.clocks
     ]
+    if progress.newcomers is not None:
+        beside += [
+            (clock, index_of(clock.bank.specs), clock.bank.specs)
+            for clock in progress.newcomers.clocks
+        ]
     answers: list[bool] = []
     for stream in incident.streams:
         if stream.startswith("transfer.suspect"):

@@ -46,6 +46,12 @@ from monitor.watching.forecast_watch import (
 )
 from monitor.watching.label_watch import open_label_watch, step_label_watch, watching, without_pages
 from monitor.watching.named import open_named, step_named
+from monitor.watching.newcomers import (
+    close_newcomers_day,
+    noticing,
+    open_newcomers,
+    step_newcomers,
+)
 from monitor.watching.progress import Progress, TickClock, reference_level
 from monitor.watching.reference_ticks import (
     SUMMARISE,
@@ -111,6 +117,7 @@ def open_progress(
         label_watch=open_label_watch(watch, reference, clocks["label"].tick_us),
         forecast_watch=open_forecast_watch(watch),
         days=tuple(days),
+        newcomers=open_newcomers(watch),
     )
 
 
@@ -299,6 +306,7 @@ def _close(
             pieces = _comparable(progress, pieces, rows, start_us, end_us)
             pieces = watching(pieces, watch, progress.label_watch)
             pieces = gathering(pieces, watch, progress.forecast_watch)
+        pieces = noticing(pieces, watch, progress.newcomers, name, start_us, end_us)
         summary = _summary(watch, name, pieces, start_us, end_us)
         summaries.append((name, summary))
         clock.next_us = end_us
@@ -327,6 +335,9 @@ def _close(
                 instant_us=instant_us,
                 promised=clock.bank.maturity is Maturity.GUARANTEED,
             )
+    if "feature" in names:
+        assert progress.feature.next_us is not None
+        close_newcomers_day(watch, progress, rows, progress.feature.next_us)
     progress.evaluated_until_us = instant_us
     return Evaluation(instant_us, tuple(summaries), tuple(findings), day_closed)
 
@@ -414,4 +425,5 @@ def _step(watch: Watch, progress: Progress, name: ClockName, instant_us: int) ->
     if name == "label":
         beside = step_label_watch(progress.label_watch, start_us, instant_us)
         found = [*beside, *without_pages(progress.label_watch, found)]
-    return [*found, *named]
+    new = step_newcomers(watch, progress.newcomers, name, start_us, instant_us)
+    return [*found, *named, *without_pages(progress.label_watch, new)]

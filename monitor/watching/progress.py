@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from monitor.watching.day_watch import DayWatch
     from monitor.watching.forecast_watch import ForecastWatch
     from monitor.watching.label_watch import LabelWatch
+    from monitor.watching.newcomers import Newcomers
 
 RECENT_US = 3 * DAY_US
 ILL_SPANS_KEPT = 20
@@ -98,6 +99,7 @@ class Progress:
     counts those there ever were. `doubt_told`: harm against an unfit baseline has its ticket.
     `days` follow streams by the day, one a clock. `ill` holds, by stream, the spans of event time
     (us; -1: still) in which the domain was ill by itself; others leave it out for as long.
+    `newcomers` are slices that the reference lacks.
     """
 
     feature: TickClock
@@ -124,6 +126,7 @@ class Progress:
     cohort_days: list[TickSummary] = field(default_factory=list)
     scorer: Scorer | None = None
     days: tuple[DayWatch, ...] = ()
+    newcomers: Newcomers | None = None
     ill: dict[str, list[list[int]]] = field(default_factory=dict)
 
     def day_watch(self, name: str) -> DayWatch | None:
@@ -188,6 +191,12 @@ class Progress:
                     days.extras() | {"clocks": [pack_clock(clock) for clock in days.clocks]}
                     for days in self.days
                 ],
+                "newcomers": None
+                if self.newcomers is None
+                else [
+                    [pack_clock(clock) for clock in self.newcomers.clocks],
+                    self.newcomers.extras(),
+                ],
                 "ill": self.ill,
             }
         )
@@ -198,6 +207,7 @@ class Progress:
         from monitor.watching.day_watch import DayWatch
         from monitor.watching.forecast_watch import ForecastWatch
         from monitor.watching.label_watch import LabelWatch
+        from monitor.watching.newcomers import Newcomers
 
         stored = msgspec.msgpack.decode(data)
         if stored.get("forecast_watch") is not None:
@@ -205,6 +215,9 @@ class Progress:
         beside = stored.get("label_watch")
         if beside is not None:
             stored["label_watch"] = LabelWatch.restored(unpack_clock(beside[0]), beside[1])
+        if stored.get("newcomers") is not None:
+            clocks, extras = stored["newcomers"]
+            stored["newcomers"] = Newcomers.restored([unpack_clock(one) for one in clocks], extras)
         stored["days"] = tuple(
             DayWatch.restored([unpack_clock(clock) for clock in days["clocks"]], days)
             for days in stored.get("days", ())
