@@ -170,13 +170,16 @@ class Log:
     totals: Counter[str] = field(default_factory=Counter)
 
     def resume(self) -> None:
-        """Go on behind the last line there is."""
-        if self.path is not None and self.path.is_file():
-            lines = [line for line in self.path.read_text().splitlines() if line.endswith("}")]
-            if lines:
-                last = json.loads(lines[-1])
-                self.first, self.wrong = last["next"], last["wrong"]
-                self.seconds, self.totals = last["s"], Counter(last["totals"])
+        """Go on behind the last line that was written whole."""
+        lines = self.path.read_text().splitlines() if self.path and self.path.is_file() else []
+        for line in reversed(lines):
+            try:
+                last = json.loads(line)
+            except ValueError:
+                continue
+            self.first, self.wrong = last["next"], last["wrong"]
+            self.seconds, self.totals = last["s"], Counter(last["totals"])
+            return
 
     def write(self, following: int) -> None:
         """Every seed below `following` is done."""
@@ -189,7 +192,7 @@ class Log:
         }
         if self.path is not None:
             with self.path.open("a") as file:
-                file.write(json.dumps(line) + "\n")
+                file.write("\n" + json.dumps(line))  # a line cut short does not spoil the next
 
 
 def run_seeds(simulated: Simulation, log: Log, until: int) -> None:

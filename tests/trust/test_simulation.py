@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from sqlalchemy import update
 
 from alerts.records import Delivery
 from benchmarks.trust.nth_call import DEEDS, try_deed
-from benchmarks.trust.simulation import Simulation, simulation
+from benchmarks.trust.simulation import Log, Simulation, run_seeds, simulation
 from monitor.outgoing import delivery
 from storage.engine import Database
 from storage.tables import DeliveryRow
@@ -76,3 +78,37 @@ def test_a_message_that_is_marked_before_it_is_sent_would_be_seen(
 
     monkeypatch.setattr(delivery, "_send", marked_first)
     assert try_deed(simulated, "delivery", only="HTTP").problems
+
+
+class CutShort:
+    """Seeds that cost nothing, of which one is wrong; the run is cut short before `ends_at`."""
+
+    def __init__(self, ends_at: int) -> None:
+        self.ends_at = ends_at
+        self.totals: Counter[str] = Counter()
+        self.ran: list[int] = []
+
+    def run(self, seed: int) -> list[str]:
+        if seed == self.ends_at:
+            raise KeyboardInterrupt
+        self.ran.append(seed)
+        self.totals["calls"] += 10
+        return ["something"] if seed == 7 else []
+
+
+def test_a_run_that_is_cut_short_goes_on_behind_the_last_hundred_and_counts_all(
+    tmp_path: Path,
+) -> None:
+    log = Log(tmp_path / "log", 0)
+    with pytest.raises(KeyboardInterrupt):
+        run_seeds(CutShort(ends_at=250), log, 320)  # type: ignore[arg-type]
+    with (tmp_path / "log").open("a") as file:
+        file.write('\n{"next": 30')  # killed while it wrote
+    log, rest = Log(tmp_path / "log", 0), CutShort(ends_at=-1)
+    log.resume()
+    run_seeds(rest, log, 320)  # type: ignore[arg-type]
+    assert rest.ran == list(range(200, 320))
+    assert (log.wrong, log.totals["calls"]) == (1, 3_200)
+    again = Log(tmp_path / "log", 0)
+    again.resume()
+    assert again.first == 320
