@@ -191,6 +191,30 @@ def test_a_new_column_with_a_like_name_is_proposed_for_a_missing_one() -> None:
     assert check.proposal == "`unit_price` is new and is probably `price`"
 
 
+def test_a_new_column_under_any_name_is_proposed_by_what_it_holds() -> None:
+    window = table(2, 400)
+    visits, price = window.numeric["visits"], window.numeric["price"]
+    noise = np.random.default_rng(5).normal(size=400)
+
+    def proposal(reference: Window = REFERENCE, schema: Schema = SCHEMA, **new: FloatArray) -> str:
+        current = replace(window, numeric={"visits": visits, **new})
+        (check,) = check_schema(reference, current, schema)
+        return check.proposal or ""
+
+    assert proposal(x7=price) == "`x7` is new, holds the same values and is probably `price`"
+    assert proposal(x7=noise, x8=price).startswith("`x8` is new")
+    assert proposal(x7=noise) == ""
+    assert proposal(x7=price, x8=price[::-1]) == ""
+    assert proposal(x7=1.3 * price) == ""
+    # Another column of the reference holds the same: the new one may be either.
+    twin = with_numbers(REFERENCE, "cost", REFERENCE.numeric["price"][::-1])
+    both = replace(SCHEMA, columns=(*SCHEMA.columns, ColumnSpec("cost", Kind.NUMERIC)))
+    assert proposal(twin, both, x7=price, cost=price[::-1]) == ""
+    foods = replace(window, categorical={"zz": window.categorical["food"]})
+    (check,) = check_schema(REFERENCE, foods, SCHEMA)
+    assert check.proposal == "`zz` is new, holds the same values and is probably `food`"
+
+
 def test_what_may_be_natural_is_only_watched() -> None:
     states = {
         fault: found_in(FAULTS[fault][0](table(2, 3000)))[0].state
