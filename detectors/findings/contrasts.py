@@ -172,8 +172,8 @@ def measure(
         current.rows,
         _labels(reference),
         _labels(current),
-        absent=tuple(c for c in checks if c.check in ABSENCE),
-        mismatched=tuple(c for c in checks if c.check in MISMATCH),
+        absent=tuple(c for c in checks if c.check in ABSENCE and not _renamed(c)),
+        mismatched=tuple(c for c in checks if c.check in MISMATCH or _renamed(c)),
     )
     if inputs is None:
         inputs = compare_inputs(reference, current, schema, seed=seed)
@@ -352,6 +352,11 @@ def labelled(window: Window) -> BoolArray:
 def fewest_of(*labels: FloatArray) -> int:
     """Rows of the rarer class, in the window where it is rarest."""
     return min(int(min((y == 1).sum(), (y == 0).sum())) for y in labels)
+
+
+def _renamed(check: SchemaCheck) -> bool:
+    """A column that is missing and has probably come under another name is still there."""
+    return check.check == MISSING and check.proposal is not None
 
 
 def _labels(window: Window) -> int:

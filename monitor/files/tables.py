@@ -264,6 +264,8 @@ def _features(
     categorical: dict[str, Categories] = {}
     notes: list[str] = []
     known = {} if like is None else {c.name: c.kind for c in like.schema.columns}
+    # What is new is not compared; where something is gone it may be that, under another name.
+    renamed = any(name not in arrow.column_names for name in known)
     for name in arrow.column_names:
         # A column that both plays a role and is named as a feature or slice stays a feature.
         wanted = name in roles.numeric or name in roles.categorical
@@ -275,7 +277,8 @@ def _features(
             continue
         if like is not None and name not in known and name not in besides:
             extra.append(name)
-            continue
+            if not renamed:
+                continue
         kind = arrow.schema.field(name).type
         if pa.types.is_dictionary(kind):
             kind = kind.value_type

@@ -202,6 +202,24 @@ def test_columns_in_common_none_is_a_schema_fault_and_no_crash(tmp_path: Path) -
     assert "not compared, because the reference does not have them: height" in result.stderr
 
 
+def test_a_column_under_another_name_is_a_mapping_to_verify_and_not_an_absent_one(
+    tmp_path: Path,
+) -> None:
+    before, after = rows_of(seed=1), rows_of(seed=2)
+    after["x7"] = after.pop("age")
+
+    report = report_of(*pair(tmp_path, before, after))
+
+    (missing,) = (c for c in report["schema_checks"] if c["check"] == "missing")
+    assert missing["proposal"] == "`x7` is new, holds the same values and is probably `age`"
+    assert report["diagnosis"]["mode"] == "schema mismatch"
+    assert {column["name"] for column in report["columns"]} == {"age", "job"}
+
+    del after["x7"]
+    report = report_of(*pair(tmp_path, before, after))
+    assert report["diagnosis"]["mode"] == "source feature absent"
+
+
 def test_a_column_that_is_all_null_is_said_once(tmp_path: Path) -> None:
     before, after = rows_of(seed=1), rows_of(seed=2)
     after["age"] = np.full(600, np.nan)
