@@ -30,13 +30,15 @@ SIZES = (0.15, 0.3, 0.6, 1.2)
 Z = 1.645
 MOST_Z = 3.0
 """A day counts as three sd at most: one wild day is no slide."""
+MOST_LOG = 500.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Eroding:
     """Evidence after each day (T,), M / A, an alarm at 1; where it alarmed, and since when.
 
-    `onset` (T,) is the index of the day from which the leading alternative has been winning.
+    After an alarm a new bet begins on the next day. `onset` holds, for each alarm, the index of the
+    day from which its leading alternative has been winning.
     """
 
     evidence: FloatArray
@@ -70,21 +72,26 @@ def eroding(
         return Eroding(evidence, (), ())
     means = sums.difference / sums.rows
     limit = onboarding[0] + max(step, Z * float(np.sqrt(onboarding[1])))
-    z = (means - limit) / _scales(sums, means)
-    hours = base_spacing(sums.start_us) / HOUR_US
-    wealth, since = np.zeros(len(SIZES)), np.full(len(SIZES), begin)
-    sizes = np.array(SIZES)
-    alarms, onsets = [], []
-    for day in range(begin, count):
-        told = min(float(z[day]), MOST_Z)
-        grown = (wealth + weight * hours) * np.exp(sizes * told - 0.5 * sizes**2)
-        since = np.where(grown < weight * hours, day + 1, since)  # worth less than a fresh start
-        wealth = grown
-        evidence[day] = float(wealth.mean()) / threshold_hours
-        if evidence[day] >= 1.0:
-            alarms.append(day)
-            onsets.append(int(min(since[int(np.argmax(wealth))], day)))
-            wealth, since = np.zeros(len(SIZES)), np.full(len(SIZES), day + 1)
+    z = np.minimum((means - limit) / _scales(sums, means), MOST_Z)
+    sizes = np.array(SIZES)[:, None]
+    log_bets = sizes * z - 0.5 * sizes**2  # (sizes, T)
+    injected = np.log(weight * base_spacing(sums.start_us) / HOUR_US)
+    alarms: list[int] = []
+    onsets: list[int] = []
+    while begin < count:
+        won = np.cumsum(log_bets[:, begin:], axis=1)
+        before = np.concatenate([np.zeros((len(SIZES), 1)), won[:, :-1]], axis=1)
+        # M_t = Σ_s c E_s … E_t over every day s a bet may have begun on
+        log_wealth = injected + won + np.logaddexp.accumulate(-before, axis=1)
+        evidence[begin:] = np.exp(np.minimum(log_wealth, MOST_LOG)).mean(axis=0) / threshold_hours
+        over = np.flatnonzero(evidence[begin:] >= 1.0)
+        if not over.size:
+            break
+        day = int(over[0])
+        leading = int(np.argmax(log_wealth[:, day]))
+        alarms.append(begin + day)
+        onsets.append(begin + int(np.argmin(before[leading, : day + 1])))
+        begin += day + 1
     return Eroding(evidence, tuple(alarms), tuple(onsets))
 
 

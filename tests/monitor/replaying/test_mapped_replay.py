@@ -15,7 +15,7 @@ from monitor.replaying.replay import Replay, replay
 from tests.simulate import START_US, Stream, history, table
 
 SHOP = Stream(rows_a_day=80)
-SINCE_US = START_US + 33 * DAY_US
+SINCE_US = START_US + 23 * DAY_US
 FILE = f"""
 model: loans
 mappings:
@@ -24,10 +24,10 @@ mappings:
 
 
 def tables(fault: str) -> tuple[Table, Table]:
-    """A reference of 30 days and ten days after it; `spend` times 1,000 from the third on."""
-    reference = table(history(SHOP, days=30, seed=1))
-    fault_day = None if fault == "none" else 33
-    log = history(SHOP, days=10, seed=1, first_day=30, fault=fault, fault_day=fault_day)
+    """A reference of 20 days and six days after it; `spend` times 1,000 from the fourth on."""
+    reference = table(history(SHOP, days=20, seed=1))
+    fault_day = None if fault == "none" else 23
+    log = history(SHOP, days=6, seed=1, first_day=20, fault=fault, fault_day=fault_day)
     return reference, table(log, like=reference)
 
 
