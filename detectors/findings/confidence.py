@@ -16,18 +16,18 @@ from detectors.records import Mode, State
 
 FEW, MANY = 500, 3_000
 LABELLED = {
-    Mode.FEATURE_ABSENT: (0.97, 0.97),
-    Mode.SCHEMA_MISMATCH: (0.92, 0.92),
+    Mode.FEATURE_ABSENT: (0.97, 0.94),
+    Mode.SCHEMA_MISMATCH: (0.97, 0.97),
     Mode.FORGETTING: (0.97, 0.97),
     Mode.EMBEDDING: (0.97, 0.97),
     Mode.PRIOR_SHIFT: (0.97, 0.97),
-    Mode.LABEL_SEMANTICS: (0.86, 0.86),
-    Mode.CONCEPT_SHIFT: (0.88, 0.88),
-    Mode.COVARIATE_SHIFT: (0.96, 0.96),
-    Mode.MISCALIBRATION: (0.97, 0.97),
-    Mode.NEGATIVE_TRANSFER: (0.9, 0.9),
-    Mode.BENIGN: (0.96, 0.96),
-    Mode.NONE: (0.97, 0.97),
+    Mode.LABEL_SEMANTICS: (0.92, 0.97),
+    Mode.CONCEPT_SHIFT: (0.95, 0.91),
+    Mode.COVARIATE_SHIFT: (0.93, 0.97),
+    Mode.MISCALIBRATION: (0.70, 0.93),
+    Mode.NEGATIVE_TRANSFER: (0.97, 0.97),
+    Mode.BENIGN: (0.83, 0.97),
+    Mode.NONE: (0.74, 0.89),
 }
 """At 500 and at 3,000 labelled rows."""
 UNLABELLED = {
@@ -37,7 +37,10 @@ UNLABELLED = {
     Mode.COVARIATE_SHIFT: 0.39,
     Mode.BENIGN: 0.88,
 }
-"""Without labels, moved scores are as often a prior shift or harmless as a covariate shift."""
+"""Without labels, moved scores are as often a prior shift or harmless as a covariate shift.
+
+From the bench as it was with two tables; not measured again.
+"""
 UNSURE_MISMATCH = 0.5
 """Only checks that a person should look at first, such as an offset of a whole column."""
 NOT_MEASURED = {Mode.PIPELINE_FAULT: 0.8, Mode.STALE_EMBEDDINGS: 0.8, Mode.UNDETERMINED: 0.0}
