@@ -164,7 +164,9 @@ def row_by_row(worlds: int, seed: int) -> None:
             rate = pages / max(2 * kept, 1)
             error = np.sqrt(max(pages, 1)) / max(2 * kept, 1)
             told = "".join(
-                f"{np.median(found) if found else np.nan:>16.0f}{np.mean(np.isinf(found)):>8.0%}"
+                f"{np.median(found):>16.0f}{np.mean(np.isinf(found)):>8.0%}"
+                if found
+                else f"{'–':>16}{'–':>8}"
                 for found in delays.values()
             )
             sys.stdout.write(
@@ -255,9 +257,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--worlds", type=int, default=40, help="worlds of a row-by-row line")
+    parser.add_argument("--rows-only", action="store_true", help="only the row-by-row table")
     parser.add_argument("--small", action="store_true", help="5 controls")
     given = parser.parse_args()
-    row_by_row(4 if given.small else 40, given.seed)
+    row_by_row(4 if given.small else given.worlds, given.seed)
+    if given.rows_only:
+        return
     for name, show, many in (
         ("fte_game_forecasts", leagues, 100),
         ("cifar10_net_outputs", classes, 20),
