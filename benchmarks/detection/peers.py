@@ -13,7 +13,8 @@ a time, found within 7 days alone and with peers ± binomial standard error.
 
 Second table: slow change, 3 tickets / 30 d a domain. Incidents per 30 days; share of steps of 2 sd
 found within 14 days, and of ramps to 2 sd in 60 days found within 75, beside the share of the same
-stretches that alarm unchanged; the same of a level that walks and without the year.
+stretches that alarm unchanged; the same without the year, and of a
+level that stands.
 
 Third table: the median of the domains at 10 tickets / 30 d: incidents per 30 days, and the share of
 2 sd steps of all domains together found within 7 days.
@@ -263,7 +264,11 @@ def peers_row(case: Case, domains: Sequence[Domain], steps: int, seed: int) -> N
     sys.stdout.flush()
 
 
-SLOW_KINDS = (("as it is", 0.0, True), ("without the year", 0.0, False), ("walk .03", 0.03, True))
+SLOW_KINDS = (
+    ("as it is", 0.03, True),
+    ("without the year", 0.03, False),
+    ("level that stands", 0.0, True),
+)
 
 
 def slow_rows(case: Case, domains: Sequence[Domain], steps: int, seed: int) -> None:
