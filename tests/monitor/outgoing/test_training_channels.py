@@ -44,8 +44,9 @@ class Trainers:
 
     GitHub: "Create a repository dispatch event" in the OpenAPI description of its REST API.
     Airflow: `TriggerDAGRunPostBody` of airflow-core, which forbids further fields, and
-    `[scheduler] allowed_run_id_pattern`. MLflow: mlflow/utils/validation.py; a real server of
-    3.x was asked the same and answered the same.
+    `[scheduler] allowed_run_id_pattern`. MLflow: mlflow/utils/validation.py. A real server of
+    MLflow 3.17.2 took and refused the same, save that it also takes letters beyond ASCII in a key,
+    values over 5,000 characters, no value and further fields; older ones need not.
     """
 
     port: int = 0
