@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from detectors.cells import NULL, UNSEEN, NumericCells
+from detectors.cells import NULL, OTHER, UNSEEN, NumericCells
 from detectors.profile import Profile
 from detectors.records import FloatArray, IntArray, Task
 from detectors.shares import ShareScale
@@ -39,12 +39,14 @@ def main_spike(profile: Profile, column: str) -> int:
 def mix_groups(profile: Profile, column: str) -> tuple[IntArray, FloatArray]:
     """The group (cells,) of each cell of a categorical column, -1 for null, and group shares.
 
-    A rest too small to be a group of its own joins the rarest one.
+    A rest too small to be a group of its own joins the rarest one. Values beyond the cells are
+    part of the rest: those with cells were chosen for their rows in the reference, so between the
+    two a shift is only the reference's luck.
     """
     counts = profile.counts[column][0]
     shares = counts[1:] / max(float(counts[1:].sum()), np.finfo(float).tiny)
     common = np.argsort(-shares, kind="stable")[:MIX_CELLS]
-    common = common[(shares[common] >= MIX_SHARE) & (common + 1 != UNSEEN)]
+    common = common[(shares[common] >= MIX_SHARE) & (common + 1 != UNSEEN) & (common + 1 != OTHER)]
     groups = np.full(len(counts), len(common), dtype=np.int64)
     groups[1 + common] = np.arange(len(common))
     if len(common) and 1.0 - shares[common].sum() < MIX_SHARE:

@@ -252,7 +252,9 @@ def _categorical_steps(profile: Profile, column: str) -> dict[str, float]:
     cells = profile.columns[column]
     assert not isinstance(cells, NumericCells)
     steps = {"null_share": _share_step(profile, column, "null_share")}
-    if cells.values and not cells.open:
+    if cells.values and not cells.open and cells.unseen_rate < UNSEEN_STEP:
+        # Where the reference foretells more new values than matter, one more is no news; and in
+        # its own ticks there are none, so that any serving would look like a shift.
         steps["unseen_share"] = _share_step(profile, column, "unseen_share")
     if _has_mix(profile, column):
         steps["mix"] = MIX_STEP

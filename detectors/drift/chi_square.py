@@ -117,9 +117,14 @@ def compare_counts(reference: FloatArray, current: FloatArray, *, seed: int = 0)
 
 
 def pool_cells(reference: FloatArray, current: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Join cells from the rarest on until each expects five rows in the smaller window."""
+    """Join cells from the rarest on until each expects five rows in the smaller window.
+
+    Cells as rare as each other are joined in an order drawn by lot: in that of a vocabulary, the
+    values that only one window holds would be joined with each other and tell it from the other.
+    """
     both = reference + current
-    kept = both > 0
+    kept = np.flatnonzero(both > 0)
+    kept = np.random.default_rng(len(kept)).permutation(kept)
     reference, current, both = reference[kept], current[kept], both[kept]
     smaller = min(reference.sum(), current.sum()) / both.sum()
     order = np.argsort(both, kind="stable")

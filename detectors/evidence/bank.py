@@ -144,6 +144,15 @@ class Bank:
         return Maturity.PROVISIONAL if late else reached
 
     @property
+    def wealth(self) -> FloatArray:
+        """Evidence M (K,) of every stream, in hours; it alarms at its threshold."""
+        if self.state is None:
+            return np.zeros(len(self.specs))
+        wealth = self.state.wealth.sum(axis=1)
+        wealth[self.counted.at] = self.counted.account.wealth.sum(axis=1)
+        return wealth
+
+    @property
     def guaranteed(self) -> bool:
         """Whether the false-alarm budget is promised at this moment."""
         return not self.why_not

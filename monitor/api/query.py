@@ -29,7 +29,10 @@ from monitor.api.negotiate import HTML, JSON, MARKDOWN, preferred
 from monitor.api.problems import CONFLICT, PROBLEMS
 from monitor.api.stream_history import stream_history
 from monitor.reports.forms import finding_json, incident_json, iso
+from monitor.watching.progress import Progress
+from monitor.watching.standing import followed_streams, streams_summary
 from monitor.web.pages import incident_page, report_page
+from storage.checkpoints import load_checkpoint
 from storage.deployments import latest_event_us, list_deployments
 from storage.findings import list_findings
 from storage.incidents import (
@@ -132,6 +135,19 @@ def _evidence(router: APIRouter, context: ApiContext) -> None:
                 session, deployment, since=since, until=until, tier=tier, limit=limit
             )
         return {"findings": [finding_json(finding) for finding in found]}
+
+    @router.get(
+        "/models/{model}/domains/{domain:path}/streams",
+        response_model=shapes.StreamList,
+        tags=["models"],
+    )
+    def streams(model: Text, domain: Text) -> dict[str, Any]:
+        """How every stream is followed, why, its evidence, and whether it stands out among all."""
+        with context.database.read() as session:
+            deployment, _ = find_domain(session, context.config(), model, domain)
+            stored = load_checkpoint(session, deployment)
+        lines = [] if stored is None else followed_streams(Progress.from_bytes(stored.body))
+        return {"model": model, "domain": domain, **streams_summary(lines), "streams": lines}
 
     @router.get(
         "/models/{model}/domains/{domain:path}/streams/{stream:path}",

@@ -140,6 +140,33 @@ class FindingList(BaseModel):
     findings: list[FindingLine]
 
 
+class StreamLine(BaseModel):
+    """One followed stream, as it stands."""
+
+    stream: str
+    tier: Tier
+    clock: Literal["feature", "label"]
+    followed: Literal["tick", "sparse", "row", "named"]
+    why: str = Field(description="Why it is followed so; a named detector's run length in words")
+    weight: float | None = Field(description="Its share of the tier's budget")
+    smallest_effect: float | None
+    evidence: float | None = Field(description="Alarm at 1")
+    run_length: dict[str, Any] | None = Field(description="Of a named detector, with its interval")
+    stands_out: bool = Field(description="By e-BH at 5 % over all streams, whenever looked at")
+
+
+class StreamList(BaseModel):
+    """All streams of a deployment; none before its first check."""
+
+    model: str
+    domain: str
+    followed: dict[str, int]
+    stand_out: list[str]
+    stand_out_count: int
+    words: str
+    streams: list[StreamLine]
+
+
 class StreamPoint(BaseModel):
     """A stream in one tick. `v` null: nothing came in this tick."""
 

@@ -201,12 +201,15 @@ _LISTS: dict[str, Callable[[list[dict[str, Any]]], None]] = {
 
 
 @click.command()
-@click.argument("what", type=click.Choice(["incident", "request"]))
+@click.argument("what", type=click.Choice(["incident", "request", "domain"]))
 @click.argument("id_", metavar="ID")
 @output_option
 @service_option
 def describe(what: str, id_: str, output: str, service: Service) -> None:
-    """Show one incident or retraining request with its history."""
+    """Show one incident or request with its history, or the streams of a domain (MODEL/DOMAIN)."""
+    if what == "domain":
+        _describe_domain(id_, output, service)
+        return
     path = "incidents" if what == "incident" else "retraining-requests"
     found = service.get(f"/v1/{path}/{segment(id_)}")
     if output == "json":
@@ -227,6 +230,35 @@ def describe(what: str, id_: str, output: str, service: Service) -> None:
         click.echo()
         _print_told(service.get(f"/v1/{path}/{segment(id_)}/deliveries")["deliveries"])
         _print_around(service.get(f"/v1/{path}/{segment(id_)}/history")["history"], found)
+
+
+def _describe_domain(place: str, output: str, service: Service) -> None:
+    """How each stream of MODEL/DOMAIN is followed."""
+    model, slash, domain = place.partition("/")
+    if not slash or not domain:
+        msg = f"'{place}' names no domain; write MODEL/DOMAIN, such as delays/DL"
+        raise click.UsageError(msg)
+    found = service.get(f"/v1/models/{segment(model)}/domains/{segment(domain)}/streams")
+    if output == "json":
+        print_json(found)
+        return
+    if found["words"]:
+        click.echo(f"{model}/{domain}: {found['words']}")
+        click.echo()
+    print_table(
+        ("stream", "tier", "followed", "evidence", "why"),
+        [
+            (
+                f"{line['stream']} *" if line["stands_out"] else line["stream"],
+                line["tier"],
+                line["followed"],
+                "–" if line["evidence"] is None else f"{line['evidence']:.2g}",
+                line["why"],
+            )
+            for line in found["streams"]
+        ],
+        empty="no streams yet; they are followed from the first check on",
+    )
 
 
 def _print_told(lines: list[dict[str, Any]]) -> None:

@@ -63,6 +63,7 @@ from monitor.watching.lending import Lending
 from monitor.watching.named import run_lengths
 from monitor.watching.pipeline import Evaluation, Lend, evaluate, open_progress
 from monitor.watching.progress import Progress
+from monitor.watching.standing import followed_streams, streams_summary
 from monitor.watching.watch import Watch, onboarding_level, open_watch
 
 SCHEMA_NAME = "kedge.replay/1"
@@ -576,6 +577,7 @@ def to_json(result: Replay) -> dict[str, Any]:
         "gate": {d.deployment.domain: gate_json(replay_gate(d)) for d in result.domains},
         "diagnosis": {d.deployment.domain: _diagnosis_json(d) for d in result.domains},
         "budget": {d.deployment.domain: budget_json(d, result.settings) for d in result.domains},
+        "streams": {d.deployment.domain: followed_streams(d.progress) for d in result.domains},
         "retraining": [
             {
                 "domain": domain.deployment.domain,
@@ -696,5 +698,6 @@ def budget_json(domain: DomainReplay, settings: Settings) -> dict[str, Any]:
         "tick": tick_words(domain.progress.feature.tick_us, settings),
         "label_tick": tick_words(domain.progress.label.tick_us, settings),
         "detectors": run_lengths(domain.progress.named),
+        "streams": streams_summary(followed_streams(domain.progress)),
         "by_day": by_day_json(domain.progress, settings),
     }

@@ -281,5 +281,6 @@ def budget_of(
         "why_not": status.get("why_not") or (None if status else "not evaluated yet"),
         "maturity": status.get("maturity", "warming"),
         "detectors": status.get("detectors", []),
+        "streams": status.get("streams"),
         "by_day": status.get("by_day", {}),
     }

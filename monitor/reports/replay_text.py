@@ -23,6 +23,7 @@ from monitor.reports.view import followed_line
 from monitor.watching.day_words import day_sentences
 from monitor.watching.forecast_watch import followed_slices
 from monitor.watching.found_slices import SOME_EVIDENCE
+from monitor.watching.standing import followed_streams, streams_summary
 
 STYLE = {
     TransferState.HELPS: "green",
@@ -117,6 +118,9 @@ def _domain(domain: DomainReplay, console: Console) -> None:
             console.print(
                 Text(f"  found slice {followed_line(one)}", style="yellow"), soft_wrap=True
             )
+    followed = streams_summary(followed_streams(domain.progress))["words"]
+    if followed:
+        console.print(Text(f"  {followed}", style="dim"))
     if not domain.incidents:
         console.print(Text("  no incidents", style="dim"))
     for incident in sorted(domain.incidents, key=lambda i: i.opened_at):

@@ -398,7 +398,10 @@ def budget_words(report: Report) -> str:
     spent = f"{pages} / {budget.get('period', '–')}, {budget.get('spent', 0)} spent; {promise}"
     feedback = [clean(budget["feedback"], 200)] if budget.get("feedback") else []
     by_day = [clean(words, 300) for words in day_sentences(budget.get("by_day") or {})]
-    return "; ".join([spent, *feedback, *by_day, *_detector_words(budget.get("detectors") or [])])
+    streams = budget.get("streams") or {}
+    followed = [clean(streams["words"], 400)] if streams.get("words") else []
+    named = _detector_words(budget.get("detectors") or [])
+    return "; ".join([spent, *feedback, *by_day, *followed, *named])
 
 
 def _detector_words(detectors: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -62,6 +62,7 @@ from monitor.watching.reference_ticks import (
     specs_of,
     tick_counts,
 )
+from monitor.watching.table_skew import table_skew
 from monitor.watching.watch import Watch
 
 if TYPE_CHECKING:
@@ -422,6 +423,8 @@ def _step(watch: Watch, progress: Progress, name: ClockName, instant_us: int) ->
         finding_of(alarm, specs, watch, instant_us, seen=effect)
         for alarm, effect in zip(alarms, seen, strict=True)
     ]
+    if name == "feature":
+        found += table_skew(watch, progress, instant_us)
     if name == "label":
         beside = step_label_watch(progress.label_watch, start_us, instant_us)
         found = [*beside, *without_pages(progress.label_watch, found)]

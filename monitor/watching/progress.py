@@ -122,6 +122,7 @@ class Progress:
     left_out: int = 0
     suspects: dict[str, list[int]] = field(default_factory=dict)
     doubt_told: bool = False
+    skew_told: bool = False
     suspected: int = 0
     cohort_days: list[TickSummary] = field(default_factory=list)
     scorer: Scorer | None = None
@@ -187,6 +188,7 @@ class Progress:
                 "suspects": self.suspects,
                 "suspected": self.suspected,
                 "doubt_told": self.doubt_told,
+                "skew_told": self.skew_told,
                 "days": [
                     days.extras() | {"clocks": [pack_clock(clock) for clock in days.clocks]}
                     for days in self.days

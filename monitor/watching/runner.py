@@ -69,6 +69,7 @@ from monitor.watching.pipeline import (
 )
 from monitor.watching.progress import Progress
 from monitor.watching.reference_ticks import ClockName
+from monitor.watching.standing import followed_streams, streams_summary
 from monitor.watching.verdict_versions import late_labels, next_versions, revised_days
 from monitor.watching.watch import Watch, open_watch
 from storage.baselines import baselines_of, load_state
@@ -769,6 +770,7 @@ class Runner:
             "transfer": verdict_json(verdict),
             "left_out": progress.left_out,
             "detectors": run_lengths(progress.named),
+            "streams": streams_summary(followed_streams(progress)),
             "by_day": by_day_json(progress, watch.settings),
             "found_slices": followed_slices(watch, progress.forecast_watch),
         }

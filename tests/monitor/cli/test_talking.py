@@ -21,10 +21,13 @@ import uvicorn
 from structlog.testing import capture_logs
 
 from alerts.records import IncidentState
-from detectors.records import Deployment, to_us
+from detectors.records import DAY_US, Deployment, Settings, to_us
 from monitor.cli import main
 from monitor.config import parse_config
+from monitor.replaying.replay import replay
+from storage.checkpoints import save_checkpoint
 from storage.inbox import read_window
+from tests.end_to_end.histories import as_table, history
 from tests.monitor.api.asking import (
     TOKEN,
     VT,
@@ -93,6 +96,33 @@ def terminal(
     with capture_logs(), world(tmp_path) as running, listening(running) as url:
         monkeypatch.setenv("KEDGE_URL", url)
         yield Terminal(running, capsys, monkeypatch)
+
+
+def test_a_domain_is_described_by_how_its_streams_are_followed(terminal: Terminal) -> None:
+    add_domain(terminal.world)
+    assert "no streams yet" in terminal.type("describe", "domain", "credit/VT").out
+    reference = as_table(history(days=20, rows_a_day=20, seed=1))
+    settings = Settings(tick_us=DAY_US, label_delay_us=0)
+    log = as_table(history(days=2, rows_a_day=20, seed=2, first_day=20), like=reference)
+    north = replay(reference, log, settings, model="credit").domains[0]
+    with terminal.world.database.write() as session:
+        save_checkpoint(
+            session,
+            VT,
+            epoch=0,
+            fingerprint="f" * 32,
+            evaluated_until_us=0,
+            body=north.progress.to_bytes(),
+            now=NOW,
+        )
+    told = terminal.type("describe", "domain", "credit/VT").out
+    assert "streams followed:" in told
+    null = next(line for line in told.splitlines() if "column.null_share:age" in line)
+    assert "sparse" in null
+    assert "under ten" in null
+    listed = json.loads(terminal.type("describe", "domain", "credit/VT", "-o", "json").out)
+    assert len(listed["streams"]) == sum(listed["followed"].values())
+    assert terminal.type("describe", "domain", "credit").code == 2
 
 
 def test_incidents_are_listed_described_taken_and_closed(terminal: Terminal) -> None:

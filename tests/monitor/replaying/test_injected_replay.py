@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,11 +13,16 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from detectors.records import DAY_US, HOUR_US, Settings, Tier, to_us
+from detectors.records import DAY_US, HOUR_US, Finding, Settings, Tier, to_us
 from monitor.cli.replay import replay as replay_command
-from monitor.replaying.injected_replay import InjectedReplay, injected_json, injected_replay
+from monitor.replaying.injected_replay import (
+    InjectedReplay,
+    injected_json,
+    injected_replay,
+    outcomes_of,
+)
 from monitor.replaying.injection import parse_injection
-from monitor.replaying.replay import replay, to_json
+from monitor.replaying.replay import Replay, replay, to_json
 from monitor.reports.injected_text import HEIGHTS, marks, print_outcomes, sparkline
 from monitor.reports.timeline import render_timeline
 from tests.end_to_end.histories import START_US, as_table, history
@@ -66,6 +72,29 @@ def test_an_alarm_of_the_history_as_it_was_is_false_and_never_caused(
         usual = {(f.stream, f.ts) for f in clean.findings}
         assert not usual & {(f.stream, f.ts) for f in outcome.caused}
         assert outcome.false_pages == sum(i.tier is Tier.PAGE for i in clean.incidents)
+
+
+def test_an_alarm_that_the_history_has_anyway_is_not_the_changes_though_it_comes_after(
+    result: InjectedReplay,
+) -> None:
+    (outcome,) = [o for o in result.outcomes if o.placed.injection.spec == CHANGE]
+    assert outcome.first is not None
+    usual = replace(outcome.first, stream="column.other:spend")
+
+    def with_usual(run: Replay) -> Replay:
+        north = [
+            replace(d, findings=(*d.findings, usual)) if d.deployment.domain == "north" else d
+            for d in run.domains
+        ]
+        return replace(run, domains=tuple(north))
+
+    def caused(clean: Replay) -> tuple[Finding, ...]:
+        found = outcomes_of(clean, with_usual(result.changed))
+        return next(o.caused for o in found if o.placed.injection.spec == CHANGE)
+
+    assert usual in caused(result.clean)
+    assert usual not in caused(with_usual(result.clean))
+    assert caused(with_usual(result.clean)) == outcome.caused
 
 
 def test_each_change_is_told_of_its_own_domain(result: InjectedReplay) -> None:
@@ -132,8 +161,6 @@ def test_the_timeline_opens_alone_and_shows_every_domain(result: InjectedReplay)
 
 
 def test_a_domain_called_like_markup_stays_text(result: InjectedReplay) -> None:
-    from dataclasses import replace
-
     from detectors.records import Deployment
 
     nasty = replace(result.clean.domains[0], deployment=Deployment("m", "<script>x</script>"))
