@@ -148,7 +148,7 @@ class Bank:
         """Evidence M (K,) of every stream, in hours; it alarms at its threshold."""
         if self.state is None:
             return np.zeros(len(self.specs))
-        wealth = self.state.wealth.sum(axis=1)
+        wealth: FloatArray = self.state.wealth.sum(axis=1)
         wealth[self.counted.at] = self.counted.account.wealth.sum(axis=1)
         return wealth
 
