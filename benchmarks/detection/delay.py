@@ -1,6 +1,7 @@
 """How soon a change is seen when every detector has the same run length without one.
 
-    python -m benchmarks.detection.delay [--streams 80] [--family AR] [--small]
+    python -m benchmarks.detection.delay [--streams 80] [--family AR] [--only evidence,CUSUM]
+        [--small]
 
 Rows, not ticks: N(0,1), Bernoulli(.1) and an AR(1) of φ .5 and variance 1. The knob of every
 detector is solved by bisection on null streams of its own until a false alarm comes every 10⁴ rows
@@ -343,11 +344,15 @@ def main() -> None:
     parser.add_argument("--run-length", type=float, default=10_000.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--family", default="", help="N, Bernoulli or AR")
+    parser.add_argument("--only", default="", help="beginnings of contestants' names, by comma")
     parser.add_argument(
         "--small", action="store_true", help="20 streams, run length 5,000, two detectors"
     )
     given = parser.parse_args()
     only = {"evidence, known reference", "CUSUM k = .25 sd"} if given.small else set()
+    if given.only:
+        starts = tuple(given.only.split(","))
+        only = {one.name for one in contestants() if one.name.startswith(starts)}
     if given.small:
         table(20, 5_000.0, given.seed, only)
     else:
