@@ -89,7 +89,6 @@ def render_text(report: Report, console: Console, *, everything: bool = False) -
     _diagnosis(report, console, everything=everything)
     _performance(report, console)
     _outputs(report, console, everything=everything)
-    _outputs(report, console, everything=everything)
     _slices(report, console, everything=everything)
     _followed(report, console, everything=everything)
     _checks(report, console, everything=everything)
