@@ -45,6 +45,15 @@ def _every(counts: FloatArray) -> list[Bets]:
     return [bets for bets in found if bets is not None]
 
 
+def test_each_factor_pays_for_the_error_of_the_reference() -> None:
+    bets = ordered_bets(np.array([2_000.0, 1_500, 1_000, 500]), widths=False, tails=False)
+    assert bets is not None
+    paid = np.exp(bets.log_ratio) @ bets.shares
+    q = np.exp(bets.log_ratio) * bets.shares / paid[:, None]
+    assert_allclose(paid, 1.0 / error_factor(bets.shares, q, 5_000.0))
+    assert (paid < 1.0).all()
+
+
 @settings(max_examples=25)
 @given(st.lists(st.integers(0, 3_000), min_size=3, max_size=70).filter(lambda c: sum(c) > 5_000))
 def test_every_bet_averages_at_most_one_under_the_reference(cells: list[int]) -> None:
