@@ -4,6 +4,9 @@ Nothing a reference row is scored by has seen that row or its day: the source's 
 trained on January to May, a domain's two networks on its April and May, the references are June
 to August, and what is streamed is September to December. So the reference's loss is that of
 unseen rows, as it is in production. On a few days people answer what Kedge has asked by then.
+
+The last day of the year is left out: its weather is missing from the data, in every domain, which
+Kedge says, and which is no fault of the demo.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ class Plan:
     source_training: tuple[datetime, datetime] = (instant(1), instant(6))
     domain_training: tuple[datetime, datetime] = (instant(4), instant(6))
     reference: tuple[datetime, datetime] = (instant(6), instant(9))
-    live: tuple[datetime, datetime] = (instant(9), instant(13))
+    live: tuple[datetime, datetime] = (instant(9), instant(12, 31))
     people: tuple[datetime, ...] = PEOPLE
     domains: tuple[str, ...] = DOMAINS
 
