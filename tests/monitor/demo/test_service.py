@@ -34,7 +34,7 @@ def test_the_generated_configuration_is_what_the_demo_says(
     assert (config.service.port, config.service.is_loopback) == (4711, True)
     assert (settings.tick_us, settings.lateness_us) == (DAY_US, 6 * HOUR_US)
     assert settings.label_delay_us == 2 * DAY_US
-    assert settings.review_us == 122 * DAY_US
+    assert settings.review_us == 121 * DAY_US
     assert config.models[MODEL].source_domain == "UA"
     secret = new_secret()
     monkeypatch.setenv(SECRET_ENV, secret)
