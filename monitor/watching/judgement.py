@@ -165,7 +165,7 @@ def judge(
             settings=alerts,
             rows=None if current is None else current.rows,
         )
-        _schedule_follow_up(progress, decision, findings, now_us)
+        _schedule_follow_up(progress, decision, findings, ledger.open, now_us)
         named = () if diagnosis is None else diagnosis.mappings
         decision = with_harm(watch, progress, reviewed(decision, [*instead, *named]))
         decisions.append(decision)
@@ -440,21 +440,30 @@ def _version_changed(current: Window) -> bool:
 
 
 def _schedule_follow_up(
-    progress: Progress, decision: Decision, findings: Sequence[Finding], now_us: int
+    progress: Progress,
+    decision: Decision,
+    findings: Sequence[Finding],
+    before: Sequence[Incident],
+    now_us: int,
 ) -> None:
     """Look again tomorrow at what is unsure or pages, from where its alarms now say it began.
 
-    An incident may be older than the change that made it page: rows from before are not it.
+    An incident may be older than the change that made it page: rows from before are not it. So
+    may one that has no name yet, when another stream joins it: what began then may have one.
     """
+    known = {incident.id: set(incident.streams) for incident in before}
     for incident in decision.incidents:
         unsure = incident.mode is Mode.UNDETERMINED or incident.tier is Tier.PAGE
         if incident.is_open and unsure:
-            began_us = min(to_us(finding.onset) for finding in where_to_look(findings))
+            joined = [f for f in findings if f.stream not in known.get(incident.id, set())]
+            anew = incident.mode is Mode.UNDETERMINED and bool(joined)
+            telling = where_to_look(joined if anew else findings)
+            began_us = min(to_us(finding.onset) for finding in telling)
             paged = any(finding.tier is Tier.PAGE for finding in findings)
-            if incident.id not in progress.follow_up_us:
+            if anew or incident.id not in progress.follow_up_us:
                 progress.follow_up_us[incident.id] = now_us + FOLLOW_UP_US[0]
                 progress.watched_us[incident.id] = now_us
-            if paged or incident.id not in progress.sighted_us:
+            if anew or paged or incident.id not in progress.sighted_us:
                 progress.sighted_us[incident.id] = began_us
 
 
