@@ -61,11 +61,18 @@ _REMEMBERED: dict[bytes, Any] = {}
 
 
 def _remembering(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function, asked once for the same arguments; each answer is a new object."""
+    """The same function, asked once for the same arguments; each answer is a new object.
+
+    Where an argument is no value (a fleet reads the database), it is asked each time.
+    """
 
     @functools.wraps(function)
     def asked(*given: Any, **named: Any) -> Any:
-        key = hashlib.sha256(pickle.dumps((function.__name__, given, sorted(named.items()))))
+        try:
+            written = pickle.dumps((function.__name__, given, sorted(named.items())))
+        except (AttributeError, TypeError, pickle.PicklingError):
+            return function(*given, **named)
+        key = hashlib.sha256(written)
         if key.digest() not in _REMEMBERED:
             _REMEMBERED[key.digest()] = pickle.dumps(function(*given, **named))
         return pickle.loads(_REMEMBERED[key.digest()])

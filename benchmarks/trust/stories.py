@@ -125,6 +125,10 @@ def tell(home: Path, trouble: str, domains: tuple[str, ...], opening: Opening) -
         service.database.close()
     reference = _table(past)
     result = replay(reference, _table(log, like=reference), settings, model=MODEL)
+    alarms = {(one.deployment.domain, f) for one in result.domains for f in one.findings}
+    incidents = {incident for one in result.domains for incident in one.incidents}
+    if result.fleet is not None:
+        incidents |= set(result.fleet.incidents)
     early = rows_of(domains, days=1, rows_a_day=8, seed=3, first_day=PAST - 3)
     late_values = frozenset(early.column("age").to_pylist())
     return Story(
@@ -136,13 +140,9 @@ def tell(home: Path, trouble: str, domains: tuple[str, ...], opening: Opening) -
         values=frozenset(log.column("age").to_pylist()) | late_values,
         late_values=late_values,
         alarms=frozenset(
-            (one.deployment.domain, f.ts.isoformat(), f.stream, f.kind, f.tier.value)
-            for one in result.domains
-            for f in one.findings
+            (domain, f.ts.isoformat(), f.stream, f.kind, f.tier.value) for domain, f in alarms
         ),
-        incidents=frozenset(
-            (i.id, i.mode, i.state, i.alarms) for one in result.domains for i in one.incidents
-        ),
+        incidents=frozenset((i.id, i.mode, i.state, i.alarms) for i in incidents),
     )
 
 
