@@ -34,6 +34,12 @@ NOISE_AT_MOST = 0.06
 """Small windows know their quantiles less well: limits grow to the error of the median ratio, and
 never beyond this."""
 
+FAR = 10.0
+FAR_ERRORS, FAR_AT_MOST = 3.0, 0.2
+"""No honest move takes every quantile tenfold or more in step. There limits grow to three errors of
+the median ratio, so that chance does not hide a conversion from one window in three, and to a fifth
+at most: two such factors still cannot be taken for each other."""
+
 CONVERTED_FROM, KEPT_AT_MOST = 0.95, 0.5
 SAME_DIGITS = 1e-6
 
@@ -67,7 +73,7 @@ def _median_error(quantiles: FloatArray, rows: int, rows_now: int) -> float:
     """Relative standard error of the ratio of two medians, the density read off .4 to .6."""
     middle, slope = abs(float(quantiles[9])), float(quantiles[11] - quantiles[7]) / 0.2
     error = 0.5 * math.sqrt(1 / rows + 1 / rows_now) * slope
-    return min(error / middle, NOISE_AT_MOST) if middle > 0 else 0.0
+    return error / middle if middle > 0 else 0.0
 
 
 def _factor(name: str, was: FloatArray, now: FloatArray, noise: float) -> SchemaCheck | None:
@@ -76,12 +82,16 @@ def _factor(name: str, was: FloatArray, now: FloatArray, noise: float) -> Schema
         return None
     ratio = now[large] / was[large]
     middle = float(np.median(ratio))
-    spread = max(RATIO_SPREAD, noise)
-    if middle == 0 or np.median(np.abs(ratio - middle)) >= spread * abs(middle):
+    if middle == 0:
         return None
+    spread = float(np.median(np.abs(ratio - middle))) / abs(middle)
     for label, factor in FACTORS.items():
+        far = max(factor, 1 / factor) >= FAR
+        room = min(FAR_ERRORS * noise, FAR_AT_MOST) if far else min(noise, NOISE_AT_MOST)
+        if spread >= max(RATIO_SPREAD, room):
+            continue
         for sign, known in (("×", factor), ("÷", 1 / factor)):
-            if abs(middle / known - 1) < max(FACTOR_WITHIN, noise):
+            if abs(middle / known - 1) < max(FACTOR_WITHIN, room):
                 return SchemaCheck(
                     column=name,
                     check=UNIT,
