@@ -92,6 +92,15 @@ def learn_runs(profile: Profile, summaries: Iterable[TickSummary]) -> Memory:
     }
 
 
+def with_usual(memory: Memory, learnt: Memory) -> Memory:
+    """A memory that goes on with what `learn_runs` has since learnt of usual runs."""
+    usual = {name: {k: runs[k] for k in ("usual", "usual_kinds")} for name, runs in learnt.items()}
+    return {
+        **learnt,
+        **{name: {**runs, **usual.get(name, {})} for name, runs in memory.items()},
+    }
+
+
 def tick_checks(
     profile: Profile, summary: TickSummary, memory: Memory
 ) -> tuple[Memory, tuple[Finding, ...]]:

@@ -112,11 +112,19 @@ class DayWatch:
 
 
 def open_day_watch(
-    watch: Watch, name: ClockName, base: Sequence[TickSummary], fleet: Fleet | None
+    watch: Watch,
+    name: ClockName,
+    base: Sequence[TickSummary],
+    fleet: Fleet | None,
+    *,
+    span_us: tuple[int, int] | None = None,
 ) -> DayWatch | None:
-    """Start on a reference's base ticks; None where there is nothing to follow by the day."""
+    """Start on a reference's base ticks; None where there is nothing to follow by the day.
+
+    `span_us` is the event time of the ticks where the reference itself has none.
+    """
     specs = specs_of(watch, name)
-    span = watch.reference_span_us
+    span = span_us or watch.reference_span_us
     if not specs or span is None or span[1] - span[0] < PROMISED_US - DAY_US:
         return None
     if watch.settings.tick_rows is not None or not base:

@@ -9,20 +9,24 @@ from typing import Any
 from detectors.records import HOUR_US, Settings, to_datetime
 from monitor.durations import duration_words
 from monitor.watching.day_watch import DayWatch
+from monitor.watching.first_days import FirstDays
 from monitor.watching.newcomers import newcomer_words
 from monitor.watching.progress import Progress
 
 NAMED_PEERS = 4
+PARTS = ("first_days", "peers", "slow_change", "newcomers")
 
 
 def by_day_json(progress: Progress, settings: Settings) -> dict[str, Any]:
-    """Who is held against whom and why others are not; slow change; slices that joined since.
+    """Which days stand for a reference without times; peers; slow change; slices that joined.
 
     Every value is plain JSON; `words` are for reports. Empty where nothing is followed so.
     """
     said: dict[str, Any] = {}
+    if progress.first_days is not None:
+        said["first_days"] = _first_days(progress.first_days)
     if progress.days:
-        said = {"peers": _peers(progress.days), "slow_change": _slow(progress.days, settings)}
+        said |= {"peers": _peers(progress.days), "slow_change": _slow(progress.days, settings)}
     if progress.newcomers is not None and progress.newcomers.joined:
         said["newcomers"] = {
             "words": newcomer_words(progress.newcomers),
@@ -35,8 +39,17 @@ def by_day_json(progress: Progress, settings: Settings) -> dict[str, Any]:
 
 def day_sentences(by_day: Mapping[str, Any]) -> list[str]:
     """The words of `by_day_json` for a line of a report."""
-    parts = (by_day.get(key) or {} for key in ("peers", "slow_change", "newcomers"))
+    parts = (by_day.get(key) or {} for key in PARTS)
     return [part["words"] for part in parts if part.get("words")]
+
+
+def _first_days(first: FirstDays) -> dict[str, Any]:
+    since_us, until_us = first.span_us or (None, None)
+    return {
+        "words": first.words,
+        "since": None if since_us is None else to_datetime(since_us).isoformat(),
+        "until": None if until_us is None else to_datetime(until_us).isoformat(),
+    }
 
 
 def _peers(days: tuple[DayWatch, ...]) -> dict[str, Any]:

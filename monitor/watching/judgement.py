@@ -50,6 +50,7 @@ from monitor.watching.aftermath import (
 )
 from monitor.watching.erosion import STREAM as EROSION_STREAM
 from monitor.watching.erosion import erosion_findings, is_eroded
+from monitor.watching.first_days import first_rows
 from monitor.watching.forecast_watch import recent_shift
 from monitor.watching.forgotten import forgetting_findings, is_forgotten
 from monitor.watching.onset import from_onset_on
@@ -152,7 +153,16 @@ def judge(
             since_us = min(to_us(finding.onset) for finding in telling)
             streams = [finding.stream for finding in telling]
             current = current_rows(watch, rows, streams, since_us, now_us)
-            diagnosis = _diagnose(watch, progress, findings, current, verdict, now_us)
+            own = first_rows(progress.first_days, rows, now_us)
+            diagnosis = _diagnose(
+                watch,
+                progress,
+                findings,
+                current,
+                verdict,
+                now_us,
+                reference=None if own is None else sample_rows(own, DIAGNOSIS_ROWS, seed=0),
+            )
             progress.diagnosed_us = now_us
         decision = decide(
             watch.deployment,
@@ -362,8 +372,11 @@ def current_rows(
     return sample_rows(current, CURRENT_ROWS, seed=0)
 
 
-def reference_rows(watch: Watch, progress: Progress, rows: RowSource) -> Window:
+def reference_rows(watch: Watch, progress: Progress, rows: RowSource, now_us: int) -> Window:
     """What a diagnosis compares with: the domain's reference, or its own first 14 days."""
+    first = first_rows(progress.first_days, rows, now_us)
+    if first is not None:
+        return sample_rows(first, DIAGNOSIS_ROWS, seed=0)
     if watch.own_reference or progress.first_live_us is None:
         return watch.reference
     since_us = progress.first_live_us
@@ -490,7 +503,7 @@ def _follow_up(
         again = _restated(incident, now_us)
         began_us = progress.sighted_us.get(incident.id, to_us(incident.onset))
         current = current_rows(watch, rows, incident.streams, began_us, now_us)
-        reference = reference_rows(watch, progress, rows)
+        reference = reference_rows(watch, progress, rows, now_us)
         diagnosis = _diagnose(
             watch, progress, [again], current, verdict, now_us, reference=reference
         )

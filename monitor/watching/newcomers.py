@@ -18,6 +18,7 @@ import numpy as np
 
 from detectors.evidence.bank import Bank, advance, betting_share, prime, start_bank
 from detectors.evidence.fleet import fleet_prior
+from detectors.evidence.young import PROMISED_US
 from detectors.profile import SCORE_COLUMN, Profile
 from detectors.records import DAY_US, Finding, StreamSpec, Tier, Window, concat_windows, to_datetime
 from detectors.slices import (
@@ -244,13 +245,17 @@ def _clock(
     older: TickClock,
     day: Window,
 ) -> TickClock:
-    """One clock of a slice; that of scores has seen the ticks of its first day."""
+    """One clock of a slice; that of scores has seen the ticks of its first day.
+
+    The older streams lend what they know, unless they are too young themselves to page.
+    """
+    lends = older.bank.prior is not None or older.bank.age_us >= PROMISED_US
     bank = start_bank(
         specs,
         tick_us=older.tick_us,
         budget=watch.settings.budget,
         holidays=watch.settings.holidays,
-        prior=fleet_prior([older.bank]),
+        prior=fleet_prior([older.bank]) if lends else None,
     )
     starts, y, v = reference_vectors(
         profile, specs, [] if name == "label" else reference_summaries(

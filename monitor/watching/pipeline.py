@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from detectors.evidence.backtest import choose_tick
 from detectors.evidence.bank import Bank, advance, prime, start_bank
 from detectors.evidence.fleet import FleetPrior
@@ -26,7 +28,7 @@ from detectors.records import (
     Maturity,
     Window,
 )
-from detectors.schema.ticks import learn_runs, tick_checks
+from detectors.schema.ticks import learn_runs, tick_checks, with_usual
 from detectors.streams import statistics
 from detectors.summary import TickSummary, merge_summaries
 from monitor.rows.base import RowSource
@@ -38,6 +40,7 @@ from monitor.watching.day_watch import (
     open_day_watch,
     step_day_watch,
 )
+from monitor.watching.first_days import FEWEST_ROWS, gathered, open_first_days
 from monitor.watching.forecast_watch import (
     gathering,
     open_forecast_watch,
@@ -119,6 +122,7 @@ def open_progress(
         forecast_watch=open_forecast_watch(watch),
         days=tuple(days),
         newcomers=open_newcomers(watch),
+        first_days=open_first_days(watch),
     )
 
 
@@ -336,11 +340,67 @@ def _close(
                 instant_us=instant_us,
                 promised=clock.bank.maturity is Maturity.GUARANTEED,
             )
+    _take_first_days(watch, progress, rows, names)
     if "feature" in names:
         assert progress.feature.next_us is not None
         close_newcomers_day(watch, progress, rows, progress.feature.next_us)
     progress.evaluated_until_us = instant_us
     return Evaluation(instant_us, tuple(summaries), tuple(findings), day_closed)
+
+
+def _take_first_days(
+    watch: Watch, progress: Progress, rows: RowSource, names: Sequence[ClockName]
+) -> None:
+    """Hold evidence against the first days of serving, once there are enough; see `first_days.py`.
+
+    Nothing that was gathered about features before is carried on, so nothing pages by this.
+    """
+    first = progress.first_days
+    if first is None:
+        return
+    assert progress.first_live_us is not None
+    first.begin(progress.first_live_us)
+    if "feature" in names:
+        assert progress.feature.next_us is not None
+        first.note_faults(progress.schema_memory, progress.first_live_us, progress.feature.next_us)
+    for name in names:
+        clock = _clock(progress, name)
+        if not first.is_due(name, clock):
+            continue
+        assert first.since_us is not None
+        assert clock.next_us is not None
+        since_us, until_us = first.since_us, clock.next_us
+        if name == "feature":
+            base = gathered(watch, rows, since_us, until_us)
+        else:
+            base = [day for day in progress.cohort_days if since_us <= day.start_us < until_us]
+        seen = sum(tick.rows if name == "feature" else tick.labelled_rows for tick in base)
+        if seen < FEWEST_ROWS:
+            continue
+        by_day = open_day_watch(watch, name, base, None, span_us=(since_us, until_us))
+        if name == "feature":
+            progress.feature, named = _open_clock(watch, name, base, None, by_day)
+            progress.feature.next_us = until_us
+            learnt = learn_runs(watch.profile, base)
+            progress.schema_memory = with_usual(progress.schema_memory, learnt)
+            if progress.newcomers is not None:
+                progress.newcomers.joined = []
+        else:
+            named = _level_labels(watch, clock)
+        progress.named |= named
+        progress.days += () if by_day is None else (by_day,)
+        first.until_us[name] = until_us
+
+
+def _level_labels(watch: Watch, clock: TickClock) -> dict[str, Any]:
+    """Give the label clock the level of what it has seen; the named detectors of its streams."""
+    history = clock.bank.history
+    starts, y, v = (
+        np.concatenate([getattr(part, name) for part in history])
+        for name in ("starts_us", "y", "v")
+    )
+    clock.level = reference_level(y, v)
+    return open_named(watch, watch.label_specs, starts, y, v, clock.tick_us)
 
 
 def _by_cluster(watch: Watch, progress: Progress, start_us: int, instant_us: int) -> list[Finding]:

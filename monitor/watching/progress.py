@@ -16,6 +16,7 @@ from detectors.summary import TickSummary
 if TYPE_CHECKING:
     from monitor.baseline.baselines import Scorer
     from monitor.watching.day_watch import DayWatch
+    from monitor.watching.first_days import FirstDays
     from monitor.watching.forecast_watch import ForecastWatch
     from monitor.watching.label_watch import LabelWatch
     from monitor.watching.newcomers import Newcomers
@@ -99,7 +100,8 @@ class Progress:
     counts those there ever were. `doubt_told`: harm against an unfit baseline has its ticket.
     `days` follow streams by the day, one a clock. `ill` holds, by stream, the spans of event time
     (us; -1: still) in which the domain was ill by itself; others leave it out for as long.
-    `newcomers` are slices that the reference lacks.
+    `newcomers` are slices that the reference lacks. `first_days` become the reference in time of a
+    domain whose reference is a table.
     """
 
     feature: TickClock
@@ -128,6 +130,7 @@ class Progress:
     scorer: Scorer | None = None
     days: tuple[DayWatch, ...] = ()
     newcomers: Newcomers | None = None
+    first_days: FirstDays | None = None
     ill: dict[str, list[list[int]]] = field(default_factory=dict)
 
     def day_watch(self, name: str) -> DayWatch | None:
@@ -199,6 +202,7 @@ class Progress:
                     [pack_clock(clock) for clock in self.newcomers.clocks],
                     self.newcomers.extras(),
                 ],
+                "first_days": None if self.first_days is None else self.first_days.to_dict(),
                 "ill": self.ill,
             }
         )
@@ -207,6 +211,7 @@ class Progress:
     def from_bytes(cls, data: bytes) -> Progress:
         """Read back what `to_bytes` wrote."""
         from monitor.watching.day_watch import DayWatch
+        from monitor.watching.first_days import FirstDays
         from monitor.watching.forecast_watch import ForecastWatch
         from monitor.watching.label_watch import LabelWatch
         from monitor.watching.newcomers import Newcomers
@@ -220,6 +225,8 @@ class Progress:
         if stored.get("newcomers") is not None:
             clocks, extras = stored["newcomers"]
             stored["newcomers"] = Newcomers.restored([unpack_clock(one) for one in clocks], extras)
+        if stored.get("first_days") is not None:
+            stored["first_days"] = FirstDays(**stored["first_days"])
         stored["days"] = tuple(
             DayWatch.restored([unpack_clock(clock) for clock in days["clocks"]], days)
             for days in stored.get("days", ())

@@ -17,8 +17,7 @@ MOST_TOLD = 4
 def table_skew(watch: Watch, progress: Progress, instant_us: int) -> list[Finding]:
     """The ticket, at the first tick that closes a week of serving; nothing before and after."""
     first_us, bank = progress.first_live_us, progress.feature.bank
-    by_time = watch.reference.ts_us is not None or watch.settings.tick_rows is not None
-    if progress.skew_told or by_time or first_us is None or not bank.history:
+    if progress.skew_told or not watch.is_table or first_us is None or not bank.history:
         return []
     if instant_us - first_us < SKEW_AFTER_US:
         return []

@@ -80,6 +80,11 @@ class Watch:
     label_rules: CountRules | None = None
 
     @property
+    def is_table(self) -> bool:
+        """Whether the reference is a table without times, of which days and memory say nothing."""
+        return self.reference.ts_us is None and self.settings.tick_rows is None
+
+    @property
     def cohort_us(self) -> int:
         """How much event time one cohort of the transfer verdict spans."""
         return DAY_US if self.settings.tick_rows is None else self.base_tick_us
@@ -118,7 +123,9 @@ def open_watch(
         reference_rows_per_day=None if ts is None or not len(ts) else weekly_rows(ts),
         label_delay_us=label_delay_of(reference, settings),
         base_tick_us=settings.tick_us or BASE_TICK_US,
-        fingerprint=_fingerprint(deployment, schema, settings, fitted, mappings),
+        fingerprint=_fingerprint(
+            deployment, schema, settings, fitted, mappings, timeless=reference.ts_us is None
+        ),
         mappings=mappings,
         live_since_us=live_since_us,
         loss=loss,
@@ -223,6 +230,8 @@ def _fingerprint(
     settings: Settings,
     profile: Profile,
     mappings: tuple[AppliedMapping, ...],
+    *,
+    timeless: bool,
 ) -> str:
     """Changes whenever stored evidence no longer means what it meant."""
     relevant = asdict(replace(settings, review_us=None, lateness_us=0))
@@ -237,6 +246,7 @@ def _fingerprint(
             ENGINE_VERSION,
             *([FOLLOW_VERSION] if settings.named else []),
             *[asdict(one) for one in mappings],
+            *(["first days"] if timeless else []),
         ],
         sort_keys=True,
         default=str,

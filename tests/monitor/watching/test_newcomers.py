@@ -40,7 +40,14 @@ SETTINGS = Settings(tick_us=DAY_US // 2)
 JOINS, JUMPS, GOES, LIVE = 5, 33, 45, 80
 
 
-def rows_of(first_day: int, days: int, *, newcomers: Sequence[str] = (), seed: int = 0) -> Window:
+def rows_of(
+    first_day: int,
+    days: int,
+    *,
+    newcomers: Sequence[str] = (),
+    jumps: int = JUMPS,
+    seed: int = 0,
+) -> Window:
     """480 rows a day of "JFK" and "EWR"; from day 5 on 120 of each newcomer, until day 45."""
     rng = np.random.default_rng(seed)
     ts, origin, score = [], [], []
@@ -50,7 +57,7 @@ def rows_of(first_day: int, days: int, *, newcomers: Sequence[str] = (), seed: i
         codes = np.repeat(np.arange(len(names)), counts)
         ts.append(np.sort(START_US + day * DAY_US + rng.integers(0, DAY_US, len(codes))))
         place = rng.permutation(codes)
-        moved = (place >= 2) * (0.15 if day >= JUMPS else 0.0)
+        moved = (place >= 2) * (0.15 if day >= jumps else 0.0)
         origin.append(place)
         score.append(np.clip(rng.normal(0.4, 0.1, len(codes)) + moved, 0.0, 1.0))
     drawn: CodeArray = np.concatenate(origin).astype(np.int32)
@@ -148,6 +155,23 @@ def test_a_slice_that_falls_silent_leaves_and_gives_back_what_it_had(log: Window
         assert page_weight(progress) == pytest.approx(1.0)
     older = progress.feature.bank
     assert older.plan.weight.tolist() == [spec.weight for spec in older.specs]
+
+
+def test_in_a_young_domain_a_new_slice_pages_no_sooner_than_the_others() -> None:
+    """Its elders have not been watched for 14 days themselves, so they lend nothing."""
+    log = rows_of(0, 20, newcomers=["LGA"], jumps=9, seed=2)
+    watch = open_watch(
+        Deployment("m", "d"), SCHEMA, SETTINGS, reference=watched()[1], own_reference=False
+    )
+    progress = open_progress(watch, None)
+    found: list[Finding] = []
+    for seen in evaluate(watch, progress, FileRows(log), watermark_us=end_of(20)):
+        found += seen.findings
+    assert progress.newcomers is not None
+    (one,) = progress.newcomers.joined
+    assert one.clocks["feature"].bank.prior is None
+    early = [finding for finding in found if finding.ts.timestamp() * 1e6 < end_of(14)]
+    assert not [finding for finding in early if finding.tier is Tier.PAGE]
 
 
 def test_no_more_join_than_can_be_followed() -> None:
