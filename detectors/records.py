@@ -116,9 +116,10 @@ class ColumnSpec:
 
 
 class Says(StrEnum):
-    """What a column of a model's further outputs means."""
+    """What a column of a model's further outputs means; a baseline's stands beside them."""
 
     CLASS = "class"
+    BASELINE_CLASS = "baseline_class"
     QUANTILE = "quantile"
     SD = "sd"
 
@@ -127,7 +128,8 @@ class Says(StrEnum):
 class Output:
     """A numeric column that the model gives beside its score.
 
-    `of` is the class whose probability it is, or the level of a quantile as text; an sd has none.
+    `of` is the class whose probability it is, the model's own or the baseline's, or the level of a
+    quantile as text; an sd has none.
     """
 
     column: str

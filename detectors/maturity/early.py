@@ -85,10 +85,10 @@ def readings_so_far(
     if window.score is not None:
         loss = loss_of(task, window.score, window.label)
         found.append(early_mean(loss, weight, f"mean {LOSS_NAME[task]}"))
-        if window.baseline_score is not None:
+        if window.contrast is not None:  # another loss was chosen
+            difference = window.contrast[:, 0]
+            found.append(early_mean(difference, weight, "the verdict's loss less the baseline's"))
+        elif window.baseline_score is not None:
             difference = loss - loss_of(task, window.baseline_score, window.label)
-            named = LOSS_NAME[task]
-            if window.contrast is not None:  # another loss was chosen
-                difference, named = window.contrast[:, 0], "the verdict's loss"
-            found.append(early_mean(difference, weight, f"{named} less the baseline's"))
+            found.append(early_mean(difference, weight, f"{LOSS_NAME[task]} less the baseline's"))
     return tuple(found)

@@ -92,13 +92,10 @@ def with_contrast(
 
 
 def paired_by(window: Window, loss: VerdictLoss | None) -> Window:
-    """Rows with both scores and what a chosen loss makes of them; as they are without one."""
-    if loss is None or window.baseline_score is None:
+    """Rows with what a chosen loss makes of both models; as they are without one."""
+    if loss is None or not loss.compares(window):
         return window
-    nothing = np.full(window.rows, np.nan)
-    score = nothing if window.score is None else window.score
-    label = nothing if window.label is None else window.label
-    served, baseline = loss.transferred(score, label), loss.baseline(window.baseline_score, label)
+    served, baseline = loss.transferred(window), loss.baseline(window)
     return replace(window, contrast=np.column_stack([served - baseline, baseline]))
 
 
@@ -120,7 +117,7 @@ def ab_contrast(
     nothing = np.full(window.rows, np.nan)
     score = nothing if window.score is None else window.score
     label = nothing if window.label is None else window.label
-    of_row = loss_of(task, score, label) if loss is None else loss.transferred(score, label)
+    of_row = loss_of(task, score, label) if loss is None else loss.transferred(window)
     share = np.full(window.rows, plan.share)
     if plan.propensity:
         share = window.numeric.get(plan.propensity, nothing)

@@ -1,28 +1,38 @@
 """Losses beside the task's own, to be shown with it or to decide by.
 
 The verdict reads the loss of loss.py unless a model names another of `CHOICES`. All return one loss
-a row, NaN where a score or label is missing; lower is better.
+a row, NaN where a score or label is missing; lower is better. Those of whole class probabilities
+are in class_losses.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
 
-from detectors.records import FloatArray, IntArray, Settings, Task, Window
+from detectors.records import Design, FloatArray, Schema, Settings, Task, Window
 from detectors.transfer.auc import FEWEST_RANKED, Ranks
-from detectors.transfer.loss import CLIP, LOSS_NAME, loss_of
+from detectors.transfer.class_losses import (
+    CLASS_LOSS,
+    CLASS_LOSS_NAME,
+    CLASS_LOSSES,
+    ClassColumns,
+    class_columns,
+    class_losses,
+)
+from detectors.transfer.loss import LOSS_NAME, loss_of
 
 RowLoss = Callable[[FloatArray, FloatArray], FloatArray]
+WindowLoss = Callable[[Window], FloatArray]
 
 
 CHOICES: Mapping[Task, tuple[str, ...]] = MappingProxyType(
     {
         Task.BINARY: ("log", "brier", "auc"),
-        Task.MULTICLASS: ("log", "brier"),
+        Task.MULTICLASS: ("log", "brier", *CLASS_LOSSES),
         Task.REGRESSION: ("squared", "absolute", "pinball"),
     }
 )
@@ -33,31 +43,40 @@ CHOICES: Mapping[Task, tuple[str, ...]] = MappingProxyType(
 class VerdictLoss:
     """A loss that a verdict is a difference of, for each model. `trouble`: why it cannot be read.
 
-    The two differ where a row is ranked among the other rows of the same model.
+    Each gives the loss (n,) of the rows of a window. `classes` says which columns they read where
+    these are not the scores.
     """
 
-    transferred: RowLoss
-    baseline: RowLoss
+    transferred: WindowLoss
+    baseline: WindowLoss
     trouble: str = ""
+    classes: ClassColumns | None = None
+
+    def compares(self, window: Window) -> bool:
+        """Whether the window has what a baseline said at all."""
+        return self.classes is not None or window.baseline_score is not None
 
 
-def chosen_loss(task: Task, settings: Settings, reference: Window) -> VerdictLoss | None:
-    """The loss that settings name; None for the task's own. ValueError for one of another task.
+def chosen_loss(schema: Schema, settings: Settings, reference: Window) -> VerdictLoss | None:
+    """The loss that settings name; None for the task's own. ValueError for one that cannot be.
 
     `reference` is what a row's rank is read off where the loss is the AUC's.
     """
-    check_choice(task, settings.loss)
+    check_loss(schema, settings)
     match settings.loss:
+        case "multiclass_log" | "multiclass_brier":
+            columns = class_columns(schema)
+            return None if columns is None else _of_classes(settings.loss, columns)
         case "brier":
-            return VerdictLoss(brier, brier)
+            return _of_scores(brier)
         case "absolute":
-            return VerdictLoss(absolute, absolute)
+            return _of_scores(absolute)
         case "pinball":
 
             def of_quantile(score: FloatArray, label: FloatArray) -> FloatArray:
                 return pinball(score, label, settings.quantile)
 
-            return VerdictLoss(of_quantile, of_quantile)
+            return _of_scores(of_quantile)
         case "auc":
             served = Ranks.of(reference.score, reference.label)
             baseline = Ranks.of(reference.baseline_score, reference.label)
@@ -66,8 +85,50 @@ def chosen_loss(task: Task, settings: Settings, reference: Window) -> VerdictLos
                 "rows of a class with both scores"
             )
             known = served is not None and baseline is not None
-            return VerdictLoss(_ranked(served), _ranked(baseline), "" if known else trouble)
+            return VerdictLoss(
+                lambda window: _served(window, _ranked(served)),
+                lambda window: _scratch(window, _ranked(baseline)),
+                "" if known else trouble,
+            )
     return None
+
+
+def own_loss(settings: Settings, schema: Schema) -> Settings:
+    """The settings, with the loss that class probabilities of both models ask for.
+
+    Where no loss is named, what both say of every class is compared if it is recorded.
+    """
+    columns = class_columns(schema)
+    if settings.loss or columns is None or not columns.baseline:
+        return settings
+    if settings.baseline.design not in {None, Design.SHADOW}:
+        return settings
+    return replace(settings, loss=CLASS_LOSSES[0])
+
+
+def _of_scores(loss: RowLoss) -> VerdictLoss:
+    return VerdictLoss(lambda window: _served(window, loss), lambda window: _scratch(window, loss))
+
+
+def _of_classes(name: str, columns: ClassColumns) -> VerdictLoss:
+    loss = CLASS_LOSS[name]
+    return VerdictLoss(
+        lambda window: class_losses(window, loss, columns.classes, columns.served),
+        lambda window: class_losses(window, loss, columns.classes, columns.baseline),
+        classes=columns,
+    )
+
+
+def _served(window: Window, loss: RowLoss) -> FloatArray:
+    return loss(_or_nothing(window, window.score), _or_nothing(window, window.label))
+
+
+def _scratch(window: Window, loss: RowLoss) -> FloatArray:
+    return loss(_or_nothing(window, window.baseline_score), _or_nothing(window, window.label))
+
+
+def _or_nothing(window: Window, values: FloatArray | None) -> FloatArray:
+    return np.full(window.rows, np.nan) if values is None else values
 
 
 def parse_loss(text: str) -> tuple[str, float]:
@@ -94,11 +155,39 @@ def check_choice(task: Task, loss: str) -> None:
         raise ValueError(msg)
 
 
+def check_loss(schema: Schema, settings: Settings) -> None:
+    """Refuse a loss that the task, the baseline's design or the columns do not have. ValueError."""
+    check_choice(schema.task, settings.loss)
+    design = settings.baseline.design
+    if settings.loss == "auc" and design not in {None, Design.SHADOW}:
+        msg = f"loss 'auc' needs the scores of both models on each row, so it is not for '{design}'"
+        raise ValueError(msg)
+    if settings.loss not in CLASS_LOSSES or design is Design.NONE:
+        return
+    if design in {Design.TRAINED, Design.INTERLEAVED}:
+        why = "says how likely the predicted class is right, and no probability of each class"
+        if design is Design.INTERLEAVED:
+            why = "is told by whose offer was taken, and by no loss"
+        msg = f"loss '{settings.loss}': a baseline that is {design} {why}"
+        raise ValueError(msg)
+    columns = class_columns(schema)
+    if columns is None:
+        msg = f"loss '{settings.loss}' needs the probability of each class; name its columns"
+        raise ValueError(msg)
+    if not columns.baseline and design is not Design.AB:
+        msg = (
+            f"loss '{settings.loss}' needs the baseline's probability of each class as well; name "
+            "the columns"
+        )
+        raise ValueError(msg)
+
+
 def loss_words(task: Task, settings: Settings) -> str:
     """What a chosen loss is called in a sentence."""
     top = "top-label " if task is Task.MULTICLASS else ""
     return {
         "brier": f"{top}Brier score",
+        **CLASS_LOSS_NAME,
         "auc": "1 - AUC",
         "absolute": "absolute error",
         "pinball": f"pinball loss at {settings.quantile:g}",
@@ -132,28 +221,6 @@ def pinball(score: FloatArray, label: FloatArray, quantile: float) -> FloatArray
         raise ValueError(msg)
     gap = label - score
     return np.asarray(np.maximum(quantile * gap, (quantile - 1.0) * gap), dtype=np.float64)
-
-
-def multiclass_log_loss(probabilities: FloatArray, classes: IntArray) -> FloatArray:
-    """-ln of the probability of the true class; probabilities (n, k), classes (n,) in 0…k-1.
-
-    Clipped at .01 and renormalised, as the binary loss is. A class of -1 is missing: NaN.
-    """
-    p = np.clip(probabilities, CLIP, None)
-    p = p / p.sum(axis=1, keepdims=True)
-    return _of_true(-np.log(p), classes)
-
-
-def multiclass_brier(probabilities: FloatArray, classes: IntArray) -> FloatArray:
-    """Σ_k (p_k - 1{k is true})²; probabilities (n, k), classes (n,), between 0 and 2."""
-    squares = (probabilities**2).sum(axis=1, keepdims=True)
-    return _of_true(squares - 2.0 * probabilities + 1.0, classes)
-
-
-def _of_true(table: FloatArray, classes: IntArray) -> FloatArray:
-    known = classes >= 0
-    picked = table[np.arange(len(classes)), np.where(known, classes, 0)]
-    return np.where(known, picked, np.nan)
 
 
 def losses_for(task: Task) -> Mapping[str, RowLoss]:

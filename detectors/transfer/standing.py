@@ -165,12 +165,26 @@ def trained_on(ts_us: IntArray, versions: Sequence[BaselineFacts]) -> BoolArray:
     return leaks
 
 
-def without_leaks(window: Window, versions: Sequence[BaselineFacts]) -> tuple[Window, int]:
-    """The rows without the baseline scores of those it was trained on, and how many these are."""
-    if not versions or window.ts_us is None or window.baseline_score is None:
+def without_leaks(
+    window: Window, versions: Sequence[BaselineFacts], columns: Sequence[str] = ()
+) -> tuple[Window, int]:
+    """The rows without what the baseline says of those it was trained on, and how many these are.
+
+    That is its score, and its class probabilities where `columns` names those.
+    """
+    there = [name for name in columns if name in window.numeric]
+    if not versions or window.ts_us is None or (window.baseline_score is None and not there):
         return window, 0
-    leaks = trained_on(window.ts_us, versions) & np.isfinite(window.baseline_score)
+    said = [window.numeric[name] for name in there]
+    said += [] if window.baseline_score is None else [window.baseline_score]
+    leaks = trained_on(window.ts_us, versions) & np.isfinite(said).any(axis=0)
     if not leaks.any():
         return window, 0
-    score = np.where(leaks, np.nan, window.baseline_score)
-    return replace(window, baseline_score=score), int(leaks.sum())
+    kept = {name: np.where(leaks, np.nan, window.numeric[name]) for name in there}
+    score = window.baseline_score
+    fair = replace(
+        window,
+        baseline_score=None if score is None else np.where(leaks, np.nan, score),
+        numeric={**window.numeric, **kept},
+    )
+    return fair, int(leaks.sum())

@@ -21,7 +21,7 @@ from detectors.records import (
 )
 from detectors.transfer.designs import with_contrast
 from detectors.transfer.learning_curve import CurvePoint, learning_curve
-from detectors.transfer.losses import VerdictLoss, check_choice
+from detectors.transfer.losses import VerdictLoss, check_loss
 from detectors.transfer.signatures import Signature, SignatureFinding, curve_signature
 from detectors.transfer.standing import (
     BaselineFacts,
@@ -59,13 +59,17 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RecordedScorer:
-    """Baseline scores or arms that came with the rows. `centre` is the reference's mean loss."""
+    """Baseline scores or arms that came with the rows. `centre` is the reference's mean loss.
+
+    `columns` hold the baseline's class probabilities, where they are recorded.
+    """
 
     plan: BaselinePlan
     task: Task
     centre: float
     versions: tuple[BaselineFacts, ...] = ()
     loss: VerdictLoss | None = None
+    columns: tuple[str, ...] = ()
 
     @property
     def facts(self) -> BaselineFacts | None:
@@ -85,24 +89,21 @@ class RecordedScorer:
 
     def comparable(self, window: Window) -> tuple[Window, int]:
         """Rows the baseline was trained on lose its score; other designs make their contrast."""
-        fair, left_out = without_leaks(window, self.versions)
+        fair, left_out = without_leaks(window, self.versions, self.columns)
         made = with_contrast(fair, self.plan, task=self.task, centre=self.centre, loss=self.loss)
         return made, left_out
 
 
-def check_loss(task: Task, settings: Settings) -> None:
-    """Refuse a loss that the task or the design of the baseline does not have.
+def refuse_loss(schema: Schema, settings: Settings) -> None:
+    """Refuse a loss that the task, the design of the baseline or the columns do not have.
 
     Raises:
         UsageError: what was given and what would do.
     """
     try:
-        check_choice(task, settings.loss)
+        check_loss(schema, settings)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    if settings.loss == "auc" and settings.baseline.design not in {None, Design.SHADOW}:
-        msg = "loss 'auc' needs the scores of both models on each row: leave --baseline out"
-        raise UsageError(msg)
 
 
 def planned_schema(schema: Schema, plan: BaselinePlan) -> Schema:

@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from detectors.records import Design, Window
+from detectors.transfer.class_losses import baseline_columns
 from detectors.transfer.standing import BaselineFacts
 from monitor.baseline.baselines import RecordedScorer, Scorer
 from monitor.watching.watch import Watch, mean_loss
@@ -38,7 +39,8 @@ def open_scorer(
             stored=stored,
         )
     centre = mean_loss(watch.reference, watch.schema)
-    return RecordedScorer(plan, watch.schema.task, centre, versions, watch.loss)
+    columns = baseline_columns(watch.schema)
+    return RecordedScorer(plan, watch.schema.task, centre, versions, watch.loss, columns)
 
 
 def save_scorer(session: Session, watch: Watch, scorer: Scorer | None, now: datetime) -> None:

@@ -12,7 +12,7 @@ import click
 from detectors.records import Design, Settings
 from monitor.cli.options import role_options, settings_options
 from monitor.errors import UsageError
-from monitor.files.roles import Roles
+from monitor.files.roles import BASELINE_CLASSES, Roles
 
 if TYPE_CHECKING:
     from monitor.files.comparison import Comparison
@@ -66,7 +66,7 @@ def check(
         msg = "--baseline trained learns as time goes on: use `kedge replay`, or the daemon"
         raise UsageError(msg)
     form = output or _form_of(out)
-    reference_table = read_table(reference, roles)
+    reference_table = read_table(reference, roles, optional=frozenset({BASELINE_CLASSES}))
     current_table = read_table(current, roles, like=reference_table)
     compared = compare_tables(
         reference_table, current_table, settings, model=model, now=SystemClock().now()

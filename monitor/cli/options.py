@@ -47,7 +47,10 @@ def role_options(command: F) -> F:
             ignore=_names(given.pop("ignore")),
             task=None if given["task"] is None else Task(given["task"]),
             outputs=parse_outputs(
-                given.pop("probabilities"), given.pop("quantiles"), given.pop("sd")
+                given.pop("probabilities"),
+                given.pop("quantiles"),
+                given.pop("sd"),
+                given.pop("baseline_probabilities"),
             ),
         )
         given.pop("task")
@@ -73,6 +76,13 @@ def role_options(command: F) -> F:
         multiple=True,
         metavar="CLASS=COLUMN",
         help="Column: the probability of a class, as in cat=p_cat.",
+    )(wrapped)
+    wrapped = click.option(
+        "--baseline-probability",
+        "baseline_probabilities",
+        multiple=True,
+        metavar="CLASS=COLUMN",
+        help="Column: the baseline's probability of a class; the classes are the model's.",
     )(wrapped)
     wrapped = click.option("--ignore", multiple=True, metavar="C,…", help="Columns to leave out.")(
         wrapped
@@ -142,7 +152,8 @@ def settings_options(command: F) -> F:
     wrapped = click.option(
         "--loss",
         metavar="LOSS",
-        help="What the transfer verdict compares: log, brier, auc, squared, absolute, pinball:0.9.",
+        help="What the transfer verdict compares: log, brier, auc, squared, absolute, pinball:0.9, "
+        "multiclass_log, multiclass_brier.",
     )(wrapped)
     wrapped = click.option(
         "--detector",

@@ -12,7 +12,7 @@ import click
 from detectors.records import Settings
 from monitor.cli.options import role_options, settings_options
 from monitor.errors import UsageError
-from monitor.files.roles import ROLE_NAMES, Roles
+from monitor.files.roles import BASELINE_CLASSES, ROLE_NAMES, Roles
 
 
 @click.command()
@@ -76,7 +76,9 @@ def replay(
     errors = Console(stderr=True)
     injections = [parse_injection(text) for text in injected]
     # A reference may be a training table: without times, scores or labels of its own.
-    reference_table = read_table(reference, roles, optional=frozenset(ROLE_NAMES))
+    reference_table = read_table(
+        reference, roles, optional=frozenset({*ROLE_NAMES, BASELINE_CLASSES})
+    )
     mappings = {} if mapping_file is None else read_mappings(mapping_file)
     theirs = frozenset(one.entry.here for mine in mappings.values() for one in mine)
     log = read_table(log_path, roles, like=reference_table, besides=theirs)

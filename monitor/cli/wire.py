@@ -34,9 +34,11 @@ def events_of(table: pa.Table, roles: Roles, *, domain: str | None, source: str)
     """
     _need(roles, ("id", "timestamp"), table, source)
     taken = roles.taken()
+    further = {one.column for one in roles.outputs}
     columns: dict[str, pa.ChunkedArray] = {}
     for name in table.column_names:
-        role = taken.get(name)
+        # What a model gives beside its score is sent like features, under its own name.
+        role = None if name in further else taken.get(name)
         if name in roles.ignore or role in _LABEL_ROLES or (role == "domain" and domain):
             continue
         column = table.column(name)

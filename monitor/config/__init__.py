@@ -16,8 +16,17 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from alerts.plain import plain
-from detectors.records import Budget, CalibratedTo, Design, NamedDetector, Output, Settings, Task
-from detectors.transfer.losses import check_choice, parse_loss
+from detectors.records import (
+    Budget,
+    CalibratedTo,
+    Design,
+    NamedDetector,
+    Output,
+    Schema,
+    Settings,
+    Task,
+)
+from detectors.transfer.losses import check_choice, check_loss, parse_loss
 from monitor.config.baseline import BaselineConfig
 from monitor.config.channels import check_channel, secret_of
 from monitor.config.oncall import (
@@ -122,11 +131,14 @@ class ModelConfig(Section):
         if (self.quantiles or self.sd) and self.task is not Task.REGRESSION:
             msg = f"quantiles and sd are of values: a {self.task} model predicts none"
             raise ValueError(msg)
-        columns = [one.column for one in self.outputs()]
-        twice = {name for name in columns if columns.count(name) > 1}
-        if twice:
-            msg = f"the column '{min(twice)}' is named as two outputs"
+        recorded = {None, Design.SHADOW, Design.NONE}
+        if self.baseline.probabilities and self.baseline.kind not in recorded:
+            msg = (
+                "baseline.probabilities come with each row, beside the model's own, so they are "
+                f"for baseline.kind 'shadow', not '{self.baseline.kind}'"
+            )
             raise ValueError(msg)
+        self.outputs()
         return self
 
     def outputs(self) -> tuple[Output, ...]:
@@ -135,6 +147,7 @@ class ModelConfig(Section):
             tuple(f"{of}={column}" for of, column in self.probabilities.items()),
             tuple(f"{level}={column}" for level, column in self.quantiles.items()),
             self.sd or None,
+            tuple(f"{of}={column}" for of, column in self.baseline.probabilities.items()),
         )
 
     @model_validator(mode="after")
@@ -148,6 +161,7 @@ class ModelConfig(Section):
                     f"for baseline.kind 'shadow', not '{self.baseline.kind}'"
                 )
                 raise ValueError(msg)
+            check_loss(Schema(self.task, (), outputs=self.outputs()), self.settings())
         if self.baseline.treated == self.baseline.control:
             msg = f"baseline.treated and baseline.control are both '{self.baseline.treated}'"
             raise ValueError(msg)

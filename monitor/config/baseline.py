@@ -23,6 +23,7 @@ class BaselineConfig(Section):
     most_rows: int = Field(20_000, ge=500, le=200_000)
     fit_seconds: int = Field(120, ge=1, le=3_600)
     fit_mebibytes: int = Field(2_048, ge=256)
+    probabilities: dict[str, str] = Field(default_factory=dict)
 
     def plan(self) -> BaselinePlan:
         """The pure core's view of this section."""

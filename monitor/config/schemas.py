@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from detectors.records import Schema, Task
+from detectors.records import Says, Schema, Task
 from monitor.config import Config
 from monitor.errors import InputError, did_you_mean, shortened
 from storage.deployments import keep_learnt_schema, learnt_schema, list_models
@@ -93,7 +93,13 @@ class StoredSchemas:
         if section is not None and (outputs := section.outputs()):
             named = {one.column for one in outputs}
             kept = tuple(column for column in schema.columns if column.name not in named)
-            schema = replace(schema, columns=kept, outputs=outputs)
+            theirs = any(one.says is Says.BASELINE_CLASS for one in outputs)
+            schema = replace(
+                schema,
+                columns=kept,
+                outputs=outputs,
+                has_baseline=schema.has_baseline or theirs,
+            )
         if section is None or not section.slices:
             return schema
         known = [column.name for column in schema.columns]

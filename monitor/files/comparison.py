@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from detectors.records import Deployment, Schema, Settings, Task, TransferVerdict, Window
+from detectors.transfer.class_losses import class_columns
 from detectors.transfer.designs import with_contrast
-from detectors.transfer.losses import chosen_loss
+from detectors.transfer.losses import chosen_loss, own_loss
 from detectors.transfer.sums import sums_of
 from detectors.transfer.verdict import Trajectory, trajectory, transfer_verdict
-from monitor.baseline.baselines import check_loss
+from monitor.baseline.baselines import refuse_loss
 from monitor.files.tables import Table, split_domains
 from monitor.reports.build import ReferenceLine, answer, single_look_budget, write_down
 from monitor.reports.transfer import gate_json, gate_of, transfer_details
@@ -70,7 +71,8 @@ def compare_tables(
     Where they have no domain in common, or the reference names none, every domain of `current`
     is held against the whole reference and a note says so.
     """
-    check_loss(reference.schema.task, settings)
+    settings = own_loss(settings, reference.schema)
+    refuse_loss(reference.schema, settings)
     before = dict(split_domains(reference.window))
     after = dict(split_domains(current.window))
     notes: list[str] = []
@@ -124,14 +126,20 @@ def _report(
 ) -> dict[str, Any]:
     plan, task = settings.baseline, reference.schema.task
     centre = mean_loss(before, reference.schema)
-    loss = chosen_loss(task, settings, before)
+    loss = chosen_loss(reference.schema, settings, before)
     before, after = (
         with_contrast(w, plan, task=task, centre=centre, loss=loss) for w in (before, after)
     )
     verdict, path = _transfer_over_time(before, after, reference.schema, settings)
     answers = answer(before, after, reference.schema, settings, transfer=verdict)
     details, standing = transfer_details(
-        answers.transfer, after, task=task, settings=settings, facts=None, now_us=None
+        answers.transfer,
+        after,
+        task=task,
+        settings=settings,
+        facts=None,
+        now_us=None,
+        classes=class_columns(reference.schema),
     )
     return write_down(
         deployment,

@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields, replace
 
 import pyarrow as pa
 
-from detectors.records import Output, Says, Task
+from detectors.records import Output, Says, Task, Window
+from detectors.transfer.class_losses import classes_apart
 from monitor.errors import UsageError, did_you_mean, shortened
 
 # A column with one of these names takes the role when nobody says otherwise. The first are
@@ -30,7 +31,14 @@ CONVENTIONAL: dict[str, tuple[str, ...]] = {
     "weight": ("weight",),
 }
 ROLE_NAMES = tuple(CONVENTIONAL)
-_OPTION = {Says.CLASS: "probability", Says.QUANTILE: "quantile", Says.SD: "sd"}
+_OPTION = {
+    Says.CLASS: "probability",
+    Says.BASELINE_CLASS: "baseline_probability",
+    Says.QUANTILE: "quantile",
+    Says.SD: "sd",
+}
+BASELINE_CLASSES = _OPTION[Says.BASELINE_CLASS]
+"""The name, among roles, of the columns with a baseline's class probabilities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,12 @@ class Roles:
         named = {name: getattr(self, name) for name in ROLE_NAMES}
         found = {column: role for role, column in named.items() if column is not None}
         return {**{one.column: _OPTION[one.says] for one in self.outputs}, **found}
+
+
+def has_baseline(window: Window, outputs: tuple[Output, ...]) -> bool:
+    """Whether rows hold anything a baseline said: its score, or its class probabilities."""
+    theirs = (one.column for one in outputs if one.says is Says.BASELINE_CLASS)
+    return window.baseline_score is not None or any(name in window.numeric for name in theirs)
 
 
 def check_names(roles: Roles, schema: pa.Schema, *, source: str) -> None:
@@ -111,12 +125,18 @@ def infer_roles(roles: Roles, schema: pa.Schema) -> tuple[Roles, tuple[str, ...]
 
 
 def parse_outputs(
-    probabilities: tuple[str, ...], quantiles: tuple[str, ...], sd: str | None
+    probabilities: tuple[str, ...],
+    quantiles: tuple[str, ...],
+    sd: str | None,
+    baseline: tuple[str, ...] = (),
 ) -> tuple[Output, ...]:
     """`--probability cat=p_cat --quantile 0.9=q90 --sd sigma` as outputs.
 
+    `baseline` is as `probabilities`, of the from-scratch baseline.
+
     Raises:
-        UsageError: naming what is no NAME=COLUMN, or no level between 0 and 1.
+        UsageError: naming what is no NAME=COLUMN, no level between 0 and 1, a column or a class
+            that is named twice, or classes that only one of the two models has.
     """
     found = [Output(column, Says.CLASS, of) for of, column in _pairs("probability", probabilities)]
     for level, column in _pairs("quantile", quantiles):
@@ -130,6 +150,23 @@ def parse_outputs(
         found.append(Output(column, Says.QUANTILE, level))
     if sd is not None:
         found.append(Output(sd, Says.SD))
+    found += [
+        Output(column, Says.BASELINE_CLASS, of)
+        for of, column in _pairs("baseline-probability", baseline)
+    ]
+    columns = [one.column for one in found]
+    for one in found:
+        if columns.count(one.column) > 1:
+            msg = f"the column '{one.column}' is named as two outputs"
+            raise UsageError(msg)
+        if (
+            one.says is not Says.SD
+            and [(o.says, o.of) for o in found].count((one.says, one.of)) > 1
+        ):
+            msg = f"--{_OPTION[one.says].replace('_', '-')} {one.of}: two columns are named for it"
+            raise UsageError(msg)
+    if apart := classes_apart(found):
+        raise UsageError(apart)
     return tuple(found)
 
 

@@ -27,8 +27,15 @@ from detectors.records import (
     Task,
     Window,
 )
-from monitor.errors import InputError, UsageError, shortened
-from monitor.files.roles import ROLE_NAMES, Roles, check_names, infer_roles
+from monitor.errors import InputError, UsageError, did_you_mean, shortened
+from monitor.files.roles import (
+    BASELINE_CLASSES,
+    ROLE_NAMES,
+    Roles,
+    check_names,
+    has_baseline,
+    infer_roles,
+)
 
 MAX_COLUMNS = 2_000
 _PANDAS_INDEX = re.compile(r"^__index_level_\d+__$")
@@ -151,13 +158,38 @@ def read_table(
     arrow = read_arrow(path)
     inferred: tuple[str, ...] = ()
     if like is None:
-        absent = [r for r in optional if getattr(roles, r) not in {None, *arrow.schema.names}]
+        names = optional & set(ROLE_NAMES)
+        absent = [r for r in names if getattr(roles, r) not in {None, *arrow.schema.names}]
         roles = replace(roles, **dict.fromkeys(absent))  # type: ignore[arg-type]  # role names
-        check_names(roles, arrow.schema, source=str(path))
-        roles, inferred = infer_roles(roles, arrow.schema)
+        there = _baseline_there(roles, arrow.schema) if BASELINE_CLASSES in optional else roles
+        check_names(there, arrow.schema, source=str(path))
+        completed, inferred = infer_roles(there, arrow.schema)
+        roles = replace(completed, outputs=roles.outputs)
     else:
+        _look_in_both(like, arrow.schema, source=str(path))
         roles = _present(like.roles, roles, arrow.schema, source=str(path))
     return to_table(arrow, roles, path=str(path), inferred=inferred, like=like, besides=besides)
+
+
+def _baseline_there(roles: Roles, schema: pa.Schema) -> Roles:
+    """The roles without a baseline's class probabilities, where the file has none of them."""
+    theirs = [one for one in roles.outputs if one.says is Says.BASELINE_CLASS]
+    if any(one.column in schema.names for one in theirs):
+        return roles
+    return replace(roles, outputs=tuple(one for one in roles.outputs if one not in theirs))
+
+
+def _look_in_both(reference: Table, schema: pa.Schema, *, source: str) -> None:
+    """Refuse a baseline's class probability that neither the reference nor this file has."""
+    for one in reference.roles.outputs:
+        known = one.column in schema.names or one.column in reference.window.numeric
+        if one.says is Says.BASELINE_CLASS and not known:
+            msg = (
+                f"--{BASELINE_CLASSES.replace('_', '-')} {one.of}={one.column}: no such column in "
+                f"{source}; it has {shortened(schema.names)}."
+                f"{did_you_mean(one.column, schema.names)}"
+            )
+            raise UsageError(msg)
 
 
 def _present(wanted: Roles, asked: Roles, schema: pa.Schema, *, source: str) -> Roles:
@@ -244,7 +276,7 @@ def to_table(
             columns=columns,
             slices=roles.slices,
             has_score=score is not None,
-            has_baseline=window.baseline_score is not None,
+            has_baseline=has_baseline(window, roles.outputs),
             has_label=label is not None,
             embedding_dim=0 if window.embedding is None else window.embedding.shape[1],
             outputs=roles.outputs,

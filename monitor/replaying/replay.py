@@ -36,14 +36,17 @@ from detectors.records import (
     to_us,
 )
 from detectors.summary import transfer_sums
+from detectors.transfer.class_losses import class_columns
 from detectors.transfer.erosion import Erosion, erosion_of
 from detectors.transfer.gate import Gate, onboarding_gate
+from detectors.transfer.losses import own_loss
 from detectors.transfer.pooling import pool_for_display
 from detectors.transfer.standing import BaselineFacts, standing_of
-from monitor.baseline.baselines import check_loss, planned_schema
+from monitor.baseline.baselines import planned_schema, refuse_loss
 from monitor.baseline.scorers import open_scorer
 from monitor.durations import duration_words
 from monitor.errors import InputError, did_you_mean, shortened
+from monitor.files.roles import has_baseline
 from monitor.files.tables import Table, split_domains
 from monitor.mapping.files import check_entry, check_file, known_of
 from monitor.replaying.injecting import Placed, inject
@@ -190,7 +193,8 @@ def replay(
         )
         raise InputError(msg)
     schema = planned_schema(_schema(reference, log), settings.baseline)
-    check_loss(schema.task, settings)
+    settings = own_loss(settings, schema)
+    refuse_loss(schema, settings)
     past, live = _timed(reference, notes), _timed(log, notes)
     live, placed = inject(live, past, schema, injections)
     references, parts = dict(split_domains(past)), dict(split_domains(live))
@@ -517,7 +521,8 @@ def _schema(reference: Table, log: Table) -> Schema:
     return replace(
         reference.schema,
         has_score=log.window.score is not None,
-        has_baseline=log.window.baseline_score is not None and log.window.score is not None,
+        has_baseline=has_baseline(log.window, reference.schema.outputs)
+        and log.window.score is not None,
         has_label=log.window.label is not None,
     )
 
@@ -628,6 +633,7 @@ def transfer_json(domain: DomainReplay, result: Replay) -> dict[str, Any]:
         pooled=pool_for_display({d.deployment.domain: d.verdict for d in result.domains}).get(
             domain.deployment.domain
         ),
+        classes=class_columns(domain.watch.schema),
     )
     return {**verdict_json(domain.verdict), **details}
 

@@ -29,6 +29,7 @@ from detectors.records import (
     to_datetime,
 )
 from detectors.summary import transfer_sums
+from detectors.transfer.class_losses import baseline_columns, class_columns
 from detectors.transfer.erosion import erosion_of
 from detectors.transfer.pooling import Pooled, pool_for_display
 from detectors.transfer.verdict import trajectory
@@ -116,7 +117,8 @@ def live_report(
         if watch.schema.has_baseline and role_source:
             source = load_reference_rows(session, role_source[-1].id, max_rows=SOURCE_ROWS)
     centre = mean_loss(reference, watch.schema)
-    scorer = RecordedScorer(plan, watch.schema.task, centre, versions, watch.loss)
+    columns = baseline_columns(watch.schema)
+    scorer = RecordedScorer(plan, watch.schema.task, centre, versions, watch.loss, columns)
     current, _ = scorer.comparable(current)
     status = state.status or {}
     left_out = int(status.get("left_out", 0))
@@ -161,6 +163,7 @@ def live_report(
         erosion=eroded,
         source=source,
         pooled=_pooled(known_states, deployment),
+        classes=class_columns(watch.schema),
     )
     details["warnings"] += signature_warnings(registered)
     details["version"] = int(issued[-1]["version"]) if issued else None

@@ -10,6 +10,7 @@ import numpy as np
 from detectors.records import (
     DAY_US,
     Design,
+    FloatArray,
     Maturity,
     Settings,
     State,
@@ -20,6 +21,14 @@ from detectors.records import (
 )
 from detectors.schema.check import TIERS, SchemaCheck
 from detectors.transfer.auc import compare_auc
+from detectors.transfer.class_losses import (
+    CLASS_LOSS,
+    CLASS_LOSS_NAME,
+    CLASS_LOSSES,
+    ClassColumns,
+    class_losses,
+    class_warnings,
+)
 from detectors.transfer.designs import arm_trouble
 from detectors.transfer.erosion import Erosion
 from detectors.transfer.gate import Gate, onboarding_gate
@@ -67,16 +76,22 @@ def transfer_details(
     erosion: Erosion | None = None,
     source: Window | None = None,
     pooled: Pooled | None = None,
+    classes: ClassColumns | None = None,
 ) -> tuple[dict[str, Any], Standing]:
-    """Fields to add to a report's `transfer`, and the standing of the baseline."""
+    """Fields to add to a report's `transfer`, and the standing of the baseline.
+
+    `classes` says where class probabilities stand, where they are recorded.
+    """
     standing = standing_of(facts, verdict, settings.baseline, now_us or 0)
     warnings = list(suspicions(current, task=task, settings=settings, source=source))
+    if classes is not None and _compares_classes(settings, classes):
+        warnings += class_warnings(current, classes)
     if trouble := arm_trouble(current, settings.baseline):
         warnings.append(trouble)
     return {
         "baseline": None if facts is None else baseline_json(facts, standing, now_us or 0),
         "erosion": erosion_json(erosion),
-        "losses": _losses(current, task) if _pairs(settings) else [],
+        "losses": _losses(current, task, classes) if _pairs(settings) else [],
         "auc": _auc(current, task) if _pairs(settings) else None,
         "pooled": pooled_json(pooled),
         "ladder": _ladder(recovery_ladder(current, task=task)) if _pairs(settings) else None,
@@ -152,31 +167,48 @@ def pooled_json(pooled: Pooled | None) -> dict[str, Any] | None:
     return {"difference": pooled.difference, "domains": pooled.domains, "words": pooled.words}
 
 
-def _losses(current: Window, task: Task) -> list[dict[str, Any]]:
+def _compares_classes(settings: Settings, classes: ClassColumns) -> bool:
+    """Whether the verdict is a difference of losses of whole class probabilities, or could be."""
+    shadow = settings.baseline.design in {None, Design.SHADOW}
+    return settings.loss in CLASS_LOSSES or (shadow and bool(classes.baseline))
+
+
+def _losses(current: Window, task: Task, classes: ClassColumns | None) -> list[dict[str, Any]]:
     """Both models by every loss, on the window's paired rows taken as independent."""
-    if current.score is None or current.baseline_score is None or current.label is None:
-        return []
-    lines = []
-    for name, loss in losses_for(task).items():
-        served = loss(current.score, current.label)
-        baseline = loss(current.baseline_score, current.label)
-        known = np.isfinite(served) & np.isfinite(baseline)
-        if known.sum() < FEWEST_ROWS:
-            return []
-        difference = (served - baseline)[known]
-        half = Z * float(difference.std(ddof=1) / np.sqrt(len(difference)))
-        mean = float(difference.mean())
-        lines.append(
-            {
-                "loss": name,
-                "transferred": finite(float(served[known].mean())),
-                "baseline": finite(float(baseline[known].mean())),
-                "difference": finite(mean),
-                "ci": [finite(mean - half), finite(mean + half)],
-                "rows": len(difference),
-            }
-        )
-    return lines
+    lines: list[dict[str, Any] | None] = []
+    if classes is not None and classes.baseline:
+        for key, loss in CLASS_LOSS.items():
+            served, baseline = (
+                class_losses(current, loss, classes.classes, columns)
+                for columns in (classes.served, classes.baseline)
+            )
+            lines.append(_compared(CLASS_LOSS_NAME[key], served, baseline))
+    if current.score is not None and current.baseline_score is not None:
+        label = np.full(current.rows, np.nan) if current.label is None else current.label
+        for name, row_loss in losses_for(task).items():
+            served, baseline = (
+                row_loss(score, label) for score in (current.score, current.baseline_score)
+            )
+            lines.append(_compared(name, served, baseline))
+    return [line for line in lines if line is not None]
+
+
+def _compared(name: str, served: FloatArray, baseline: FloatArray) -> dict[str, Any] | None:
+    """Both models by one loss (n,); None where too few rows have both."""
+    known = np.isfinite(served) & np.isfinite(baseline)
+    if known.sum() < FEWEST_ROWS:
+        return None
+    difference = (served - baseline)[known]
+    half = Z * float(difference.std(ddof=1) / np.sqrt(len(difference)))
+    mean = float(difference.mean())
+    return {
+        "loss": name,
+        "transferred": finite(float(served[known].mean())),
+        "baseline": finite(float(baseline[known].mean())),
+        "difference": finite(mean),
+        "ci": [finite(mean - half), finite(mean + half)],
+        "rows": len(difference),
+    }
 
 
 def _auc(current: Window, task: Task) -> dict[str, Any] | None:

@@ -16,9 +16,11 @@ import numpy as np
 
 from detectors.evidence.peers import Series
 from detectors.profile import Profile
-from detectors.records import FloatArray, Schema, Settings, StreamSpec, Window
+from detectors.records import Design, FloatArray, Schema, Settings, StreamSpec, Window
 from detectors.streams import feature_streams, label_streams, statistics
 from detectors.summary import fit_profile, merge_summaries
+from detectors.transfer.designs import paired_by
+from detectors.transfer.losses import VerdictLoss, chosen_loss, own_loss
 from monitor.rows.base import RowSource
 from monitor.watching.lender import Lender
 from monitor.watching.progress import Progress
@@ -42,6 +44,7 @@ class View:
 
     profile: Profile
     specs: Mapping[ClockName, tuple[StreamSpec, ...]]
+    loss: VerdictLoss | None = None
 
     def places(self, name: ClockName) -> dict[str, int]:
         return {spec.stream.id: place for place, spec in enumerate(self.specs[name])}
@@ -120,7 +123,9 @@ class Fleet:
         key = (domain, name, start_us, end_us, labels_by_us)
         if key not in self._ticks:
             parts = [
-                SUMMARISE[name](rows, view.profile, start_us=start_us, end_us=end_us)
+                SUMMARISE[name](
+                    paired_by(rows, view.loss), view.profile, start_us=start_us, end_us=end_us
+                )
                 for rows in source.rows(start_us, end_us, labels_by_us=labels_by_us or None)
             ]
             specs = view.specs[name]
@@ -141,16 +146,19 @@ class Fleet:
     def _view(self, domain: str) -> View:
         if domain not in self._views:
             key = self.known[domain].key
-            profile = self.profile(key)
+            profile, loss = self.profile(key), None
             if profile is None:
-                rows = comparable_reference(self.load(key), self.schema, self.settings)
+                rows = self.load(key)
+                if self.settings.baseline.design in {None, Design.SHADOW}:
+                    loss = chosen_loss(self.schema, own_loss(self.settings, self.schema), rows)
+                rows = comparable_reference(rows, self.schema, self.settings)
                 profile = fit_profile(rows, self.schema)
             labels = label_streams(profile, self.settings) if self.schema.has_label else ()
             specs: dict[ClockName, tuple[StreamSpec, ...]] = {
                 "feature": feature_streams(profile, self.settings),
                 "label": labels,
             }
-            self._views[domain] = View(profile, specs)
+            self._views[domain] = View(profile, specs, loss)
         return self._views[domain]
 
     def _label_delay_us(self, domain: str) -> int:

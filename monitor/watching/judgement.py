@@ -33,6 +33,8 @@ from detectors.records import (
 )
 from detectors.schema.check import TIERS
 from detectors.summary import TickSummary, transfer_sums
+from detectors.sums import Sum
+from detectors.transfer.class_losses import compared_words
 from detectors.transfer.slices import slice_verdicts
 from detectors.transfer.verdict import transfer_verdict
 from monitor.baseline.baselines import Scorer, judged_against
@@ -247,8 +249,18 @@ def current_verdict(
         watch.settings.baseline,
         now_us=days[-1].end_us,
         left_out=left_out,
-        trouble=scorer.trouble,
+        trouble=scorer.trouble or _left_uncompared(watch, days),
     )[0]
+
+
+def _left_uncompared(watch: Watch, days: Sequence[TickSummary]) -> str:
+    """How many labelled rows a loss of class probabilities could not read, where they are many."""
+    if watch.loss is None or watch.loss.classes is None:
+        return ""
+    return compared_words(
+        sum(day.labelled_rows for day in days),
+        round(sum(day.sum(Sum.PAIRED_ROWS) for day in days)),
+    )
 
 
 def _verdict_on_rows(watch: Watch, days: Sequence[TickSummary], *, ended: bool) -> TransferVerdict:

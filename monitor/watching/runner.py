@@ -35,6 +35,7 @@ from detectors.records import (
     to_datetime,
 )
 from detectors.summary import TickSummary
+from detectors.transfer.losses import own_loss
 from monitor.baseline.baselines import Scorer, facts_of, planned_schema
 from monitor.baseline.scorers import mark_saved, open_scorer, save_scorer
 from monitor.clock import Clock
@@ -778,7 +779,8 @@ class Runner:
 
 def _usable(stored: bytes | None, schema: Schema, settings: Settings) -> Profile | None:
     """A stored profile where it is of this schema and was fitted on rows as they are read now."""
-    if stored is None or settings.baseline.design not in {None, Design.SHADOW} or settings.loss:
+    shadow = settings.baseline.design in {None, Design.SHADOW}
+    if stored is None or not shadow or own_loss(settings, schema).loss:
         return None
     profile = Profile.from_bytes(stored)
     return profile if profile.schema == schema else None

@@ -35,7 +35,7 @@ from detectors.streams import by_cluster, feature_streams, forecast_streams, lab
 from detectors.summary import fit_profile
 from detectors.transfer.designs import with_contrast
 from detectors.transfer.loss import loss_of
-from detectors.transfer.losses import VerdictLoss, chosen_loss
+from detectors.transfer.losses import VerdictLoss, chosen_loss, own_loss
 from monitor.watching.alignment import NOTHING_KNOWN, VersionFacts
 
 BASE_TICK_US = HOUR_US
@@ -102,8 +102,9 @@ def open_watch(
     live_since_us: int | None = None,
 ) -> Watch:
     """Fit cells and streams on a reference window; `profile` skips the fit when it is stored."""
-    loss = chosen_loss(schema.task, settings, reference)
-    reference = comparable_reference(reference, schema, settings, loss)
+    settings = own_loss(settings, schema)
+    loss = chosen_loss(schema, settings, reference)
+    reference = comparable_reference(reference, schema, settings)
     fitted = profile if profile is not None else fit_profile(reference, schema)
     ts = reference.ts_us if own_reference else None
     span = None if ts is None or not len(ts) else (int(ts.min()), int(ts.max()))
@@ -148,10 +149,9 @@ def _forecast_null(reference: Window, profile: Profile, settings: Settings) -> N
     return null_of(drawn.score, profile.ruler.curve if relative else None, known, scatter)
 
 
-def comparable_reference(
-    reference: Window, schema: Schema, settings: Settings, loss: VerdictLoss | None = None
-) -> Window:
-    """The reference as the design of the baseline reads it."""
+def comparable_reference(reference: Window, schema: Schema, settings: Settings) -> Window:
+    """The reference as the design of the baseline and the loss of the verdict read it."""
+    loss = chosen_loss(schema, own_loss(settings, schema), reference)
     centre = mean_loss(reference, schema)
     return with_contrast(reference, settings.baseline, task=schema.task, centre=centre, loss=loss)
 

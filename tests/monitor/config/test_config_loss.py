@@ -28,7 +28,7 @@ def test_a_baseline_is_trained_for_many_classes_too() -> None:
     [
         ({"task": "regression", "loss": "brier"}, "squared, absolute, pinball"),
         ({"loss": "auc", "baseline": {"kind": "ab"}}, "it is for baseline.kind 'shadow', not 'ab'"),
-        ({"loss": "bier"}, "no loss 'bier'; there is log, brier, auc, squared"),
+        ({"loss": "bier"}, "no loss 'bier'; there is log, brier, auc, multiclass_log"),
         ({"task": "regression", "loss": "pinball:9"}, "a quantile lies between 0 and 1"),
     ],
 )
