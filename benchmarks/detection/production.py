@@ -1,6 +1,7 @@
 """The production simulator under Kedge and under the daily rules that its peers ship.
 
-    python -m benchmarks.detection.production [--runs 12] [--phi .6 .9] [--peers DIR] [--small]
+    python -m benchmarks.detection.production [--runs 12] [--phi .6 .9] [--small]
+        [--peers DIR] [--histories 1]
 
 The same histories (`simulator.py`: 50 rate streams, 28-day reference, 17 days followed) under
 Kedge's budget of 1 page / 30 d and under rules that compare each day with the reference, column by
@@ -11,8 +12,11 @@ Columns: false alarms per 30 days ± standard error (a column-day of a peer, a p
 of 30 with any; for each odds ratio the mean hours until the first alarm of a changed stream, a
 miss counted as what was left of the 17 days, and the share missed. A daily rule speaks at midnight.
 
-With --peers DIR the days of one history of 10 columns are also given to Evidently's and NannyML's
-own code, which runs in `DIR/evidently/bin/python` and `DIR/nannyml/bin/python` where those exist:
+With --peers DIR the days of --histories of 10 columns (φ = .6) are also given to Evidently's and
+NannyML's own code, which runs in `DIR/evidently/bin/python` and `DIR/nannyml/bin/python` where
+those exist, beside Kedge and the rules above on the same histories; --runs 0 for this alone. Where
+the odds change, they get the columns that change: they judge column by column. The last figure
+is seconds of processor for one column-day of a peer, its imports left out:
 
     python -m venv DIR/evidently && DIR/evidently/bin/pip install evidently 'pandas<3' pyarrow
     python -m venv DIR/nannyml
@@ -29,6 +33,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -42,6 +47,7 @@ from benchmarks.detection.simulator import (
     CHANGED,
     FOLLOWED_HOURS,
     Counts,
+    Run,
     World,
     draw,
     mean_error,
@@ -167,69 +173,102 @@ def table(world: World, runs: int, seed: int) -> None:
     sys.stdout.flush()
 
 
-def own_code(peers: Path, world: World, seed: int) -> None:
-    """Evidently and NannyML on rows drawn from the daily rates of one history."""
-    here = Path(__file__).parent
-    with tempfile.TemporaryDirectory() as folder:
-        for ratio in (1.0, 1.65):
-            _write_rows(Path(folder), world, seed, ratio)
-            for name, script in (
-                ("evidently", "peer_evidently.py"),
-                ("nannyml", "peer_nannyml.py"),
-            ):
-                python = peers / name / "bin" / "python"
-                if not python.exists():
-                    sys.stdout.write(f"{name}: left out, there is no {python}\n")
-                    continue
-                done = subprocess.run(
-                    [str(python), str(here / script), folder],
-                    capture_output=True,
-                    text=True,
-                    check=False,
-                    env={
-                        "PATH": "/usr/bin:/bin",
-                        "DO_NOT_TRACK": "1",
-                        "NML_DISABLE_USAGE_LOGGING": "1",
-                    },
-                )
-                if done.returncode:
-                    last = (done.stderr.strip().splitlines() or ["no word"])[-1]
-                    sys.stdout.write(f"{name}: left out, it ended with: {last}\n")
-                    continue
-                for rule, alarms in json.loads(done.stdout.splitlines()[-1]).items():
-                    _say(f"{name}, {rule}", np.array(alarms, np.bool_), ratio)
+def own_code(peers: Path, world: World, seed: int, histories: int) -> None:
+    """Evidently and NannyML on rows drawn from the daily rates of each history, beside Kedge."""
+    ratios = (1.0, *ODDS)
+    seen: dict[str, dict[float, list[BoolArray]]] = {}
+    seconds: dict[str, float] = {}
+    pages: dict[float, list[list[tuple[int, int]]]] = {ratio: [] for ratio in ratios}
+    for number in range(histories):
+        run = draw(world, (seed, 501, number))
+        bank = primed(run)
+        for ratio in ratios:
+            pages[ratio].append(follow(bank, run, ratio))
+            hits, rows = by_day(run.counts(ratio))
+            cut = world.reference_days
+            parts = hits[:cut], rows[:cut], hits[cut:], rows[cut:]
+            for name, rule in RULES.items():
+                _kept(seen, f"rule: {name}", ratio).append(rule(*parts))
+        with tempfile.TemporaryDirectory() as folder:
+            parted = [Path(folder) / f"{ratio:g}" for ratio in ratios]
+            for ratio, part in zip(ratios, parted, strict=True):
+                part.mkdir()
+                _write_rows(part, run, ratio, (seed, 502, number))
+            for name in ("evidently", "nannyml"):
+                for ratio, found in zip(ratios, _asked(peers, name, parted), strict=False):
+                    for rule, alarms in found["alarms"].items():
+                        _kept(seen, f"{name}, {rule}", ratio).append(np.array(alarms, np.bool_))
+                        took = found["seconds"][rule] / np.size(alarms)
+                        seconds[f"{name}, {rule}"] = took
+    quiet = [[float(len(one))] for one in pages[1.0]]
+    waited = {r: [delays(one, CHANGED) for one in pages[r]] for r in ODDS}
+    _say("Kedge, 1 page / 30 d", quiet, waited, "")
+    for name, by_ratio in seen.items():
+        false = [[float(alarms.sum())] for alarms in by_ratio[1.0]]
+        later = {r: [daily_delays(alarms) for alarms in by_ratio[r]] for r in ODDS}
+        _say(name, false, later, f"  {seconds[name]:.3f} s" if name in seconds else "")
 
 
-def _say(rule: str, alarms: BoolArray, ratio: float) -> None:
-    days = len(alarms)
-    if ratio == 1.0:
-        text = f"{alarms.sum() * 30 / days:.1f} false column-days per 30 d"
-    else:
-        later, before = alarms[CHANGED_DAY:, :CHANGED], alarms[:CHANGED_DAY, :CHANGED]
-        quiet = ~before.any(axis=0)
-        seen = later.any(axis=0) & quiet
-        text = f"×{ratio:g}: {int(seen.sum())} of {int(quiet.sum())} changed columns seen"
-        if seen.any():
-            hours = 24.0 * (later[:, seen].argmax(axis=0) + 1)
-            text += f", after {hours.mean():.0f} h on average"
-    sys.stdout.write(f"{rule:44}{text}\n")
+def _kept(
+    seen: dict[str, dict[float, list[BoolArray]]], name: str, ratio: float
+) -> list[BoolArray]:
+    return seen.setdefault(name, {}).setdefault(ratio, [])
+
+
+def _asked(peers: Path, name: str, folders: list[Path]) -> list[dict[str, dict[str, Any]]]:
+    """What a peer's own code says of each folder of rows; empty where it cannot be asked."""
+    python = peers / name / "bin" / "python"
+    if not python.exists():
+        sys.stdout.write(f"{name}: left out, there is no {python}\n")
+        return []
+    done = subprocess.run(
+        [str(python), str(Path(__file__).parent / f"peer_{name}.py"), *map(str, folders)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": "/usr/bin:/bin", "DO_NOT_TRACK": "1", "NML_DISABLE_USAGE_LOGGING": "1"},
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no word"])[-1]
+        sys.stdout.write(f"{name}: left out, it ended with: {last}\n")
+        return []
+    return [json.loads(line) for line in done.stdout.splitlines()[-len(folders) :]]
+
+
+def _say(
+    name: str, false: list[list[float]], waited: dict[float, list[list[float]]], end: str
+) -> None:
+    """One row: false alarms / 30 d over histories; delay and share missed for each odds ratio."""
+    rate = rate_of(np.array(false)[:, 0], FOLLOWED_HOURS / PERIOD_HOURS)
+    text = f"{name:44}{rate.mean:>8.1f} ± {rate.error:<6.1f}"
+    for ratio, histories in waited.items():
+        together = np.concatenate([np.array(one) for one in histories])
+        together = together[np.isfinite(together)]
+        if not len(together):
+            text += f"  ×{ratio:g}: alarmed before"
+            continue
+        means = [np.nanmean(one) for one in histories if np.isfinite(one).any()]
+        mean, error = mean_error(np.array(means))
+        missed = float((together >= LEFT_HOURS).mean())
+        text += f"  ×{ratio:g}: {mean:.0f} ± {error:.0f} h, {missed:.0%} of {len(together)}"
+    sys.stdout.write(text + end + "\n")
     sys.stdout.flush()
 
 
-def _write_rows(folder: Path, world: World, seed: int, ratio: float) -> None:
+def _write_rows(folder: Path, run: Run, ratio: float, seed: tuple[int, ...]) -> None:
     """reference.parquet and current.parquet: a column of 0 and 1 a stream, and the day."""
-    run = draw(world, (seed, 501))
     hits, rows = by_day(run.counts(ratio))
-    rates = hits / rows
-    rng = np.random.default_rng([seed, 502])
-    days = world.reference_days
+    columns_n = run.world.streams if ratio == 1.0 else CHANGED
+    rates = (hits / rows)[:, :columns_n]
+    rng = np.random.default_rng(seed)
+    days = run.world.reference_days
     for name, part, count in (
         ("reference", rates[:days], REFERENCE_ROWS // days),
         ("current", rates[days:], DAY_ROWS),
     ):
         day = np.repeat(np.arange(len(part)), count)
-        values = (rng.random((len(day), world.streams)) < part[day]).astype(np.int8)
-        columns = {f"c{k:02}": values[:, k] for k in range(world.streams)}
+        values = (rng.random((len(day), columns_n)) < part[day]).astype(np.int8)
+        columns = {f"c{k:02}": values[:, k] for k in range(columns_n)}
         pq.write_table(pa.table({"day": day, **columns}), folder / f"{name}.parquet")
 
 
@@ -239,14 +278,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--phi", type=float, nargs="+", default=[0.6, 0.9])
     parser.add_argument("--peers", type=Path, help="folder of the environments of the peers")
+    parser.add_argument("--histories", type=int, default=1, help="that the peers are given")
     parser.add_argument("--small", action="store_true", help="2 runs of 10 streams")
     given = parser.parse_args()
     for phi in given.phi[: 1 if given.small else None]:
         world = World(phi=phi, streams=10 if given.small else 50)
-        table(world, 2 if given.small else given.runs, given.seed)
-    if given.peers is not None:  # the clock of a peer is a day: one history says enough
-        sys.stdout.write("\ntheir own code, one history, φ = .6\n")
-        own_code(given.peers, World(phi=0.6, streams=10), given.seed)
+        if given.runs:
+            table(world, 2 if given.small else given.runs, given.seed)
+    if given.peers is not None:
+        sys.stdout.write(f"\ntheir own code, {given.histories} histories of 10 columns, φ = .6\n")
+        own_code(given.peers, World(phi=0.6, streams=10), given.seed, given.histories)
 
 
 if __name__ == "__main__":
