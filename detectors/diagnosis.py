@@ -20,6 +20,7 @@ from detectors.records import (
     Mode,
     Schema,
     State,
+    Tier,
     TransferState,
     TransferVerdict,
     Window,
@@ -27,6 +28,7 @@ from detectors.records import (
 from detectors.schema import DETERMINISTIC, SchemaCheck, check_schema
 from detectors.schema.check import ABSENT
 from detectors.transfer.ladder import recovery_ladder
+from detectors.volume import VOLUME
 
 VOLUME_RATIO = 3.0
 DUPLICATE_SHARE = 0.02
@@ -148,7 +150,10 @@ def pipeline_anomalies(context: DiagnosisContext) -> tuple[str, ...]:
         names = sorted({f.column for f in context.findings if f.column})
         which = f": {', '.join(names[:5])}" if names else ""
         said.append(f"many columns changed within one tick{which}")
-    if context.volume_ratio is not None and not (
+    fallen = [f.detail for f in context.findings if _tells_volume(f)]
+    if fallen:
+        said += fallen
+    elif context.volume_ratio is not None and not (
         1 / VOLUME_RATIO <= context.volume_ratio <= VOLUME_RATIO
     ):
         said.append(f"{context.volume_ratio:.2g} times the usual volume")
@@ -161,6 +166,12 @@ def pipeline_anomalies(context: DiagnosisContext) -> tuple[str, ...]:
             f"labels take {context.label_delay_ratio:.2g} times as long as in the reference"
         )
     return tuple(said)
+
+
+def _tells_volume(finding: Finding) -> bool:
+    """Whether a finding is a change of volume in its own words, and one that is told."""
+    told = finding.kind == "drift" and finding.tier is not Tier.LOG
+    return told and finding.stream == VOLUME
 
 
 def harmed_slices(transfer: TransferVerdict | None) -> tuple[str, ...]:

@@ -412,7 +412,8 @@ class Settings:
     `review_us` is the time from the first judged cohort to the planned review; None means
     open-ended (anytime-valid interval instead of the planned-review test). `peers` lets domains
     that move together be held against each other. `slow` is what slow-change tickets may cost;
-    None: they are off. `loss` is what the transfer verdict is a difference of
+    None: they are off. `volume` is the factor by which a day's rows must fall or rise to file a
+    ticket; 0: they are not followed. `loss` is what the transfer verdict is a difference of
     (detectors/transfer/losses.py), "" the task's own; pinball loss is that of `quantile`.
     """
 
@@ -432,6 +433,7 @@ class Settings:
     calibration: CalibratedTo = CalibratedTo.REFERENCE
     peers: bool = True
     slow: Budget | None = Budget(pages=3.0, ticket_factor=1.0)
+    volume: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,9 @@ _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(s|min|h|d|w)\s*$")
 _BUDGET = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(?:pages?|alarms?)\s*(?:/|per)\s*(.+)$")
 _TICKETS = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*tickets?\s*(?:/|per)\s*(.+)$")
 _ROWS = re.compile(r"^\s*(\d{1,9})\s*rows?\s*$")
+_FACTOR = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*$")
 MOST_PAGES = 1e6
+MOST_FACTOR = 1e3
 LONGEST_US = 36_525 * DAY_US
 """A hundred years. A date that far from now can still be written down."""
 
@@ -69,6 +71,21 @@ def parse_slow_change(text: str) -> Budget | None:
         raise UsageError(msg)
     period_us = parse_duration(match[2], what="slow-change period")
     return Budget(float(match[1]), period_hours=period_us / HOUR_US, ticket_factor=1.0)
+
+
+def parse_volume_change(text: str) -> float:
+    """'2' as the factor by which a day's rows must fall or rise; 'off' as 0.
+
+    Raises:
+        UsageError: if it is neither, or no number above 1 and up to a thousand.
+    """
+    if text.strip() == "off":
+        return 0.0
+    match = _FACTOR.match(text)
+    if match is None or not 1 < float(match[1]) <= MOST_FACTOR:
+        msg = f"volume change: '{text}' is no factor; write a number above 1, as in 2, or off"
+        raise UsageError(msg)
+    return float(match[1])
 
 
 def parse_tick(text: str) -> tuple[int | None, int | None]:

@@ -112,6 +112,7 @@ class Bank:
     level_walk: float = LEVEL_WALK
     walk_sd: FloatArray | None = None
     yearly: bool = False
+    gate_share: float = 1.0
     ticks: int = 0
     live: bool = False
     first_us: int | None = None
@@ -253,6 +254,7 @@ def start_bank(
     level_walk: float = LEVEL_WALK,
     walk_sd: FloatArray | None = None,
     yearly: bool = False,
+    gate_share: float = 1.0,
 ) -> Bank:
     """A bank that has seen nothing.
 
@@ -260,7 +262,9 @@ def start_bank(
     below; .3 suits sampling variances that are guesses. `why_not` is a standing reason against
     the promise, such as a failed back-test. A `prior` of another tick length is refused.
     `level_walk` is how many daily sd a level may move in a day: of the stream itself, or
-    `walk_sd` (K,). `yearly` adds two harmonics of the year.
+    `walk_sd` (K,). `yearly` adds two harmonics of the year. `gate_share` is how much of a practical
+    effect still counts as no change tick by tick; less than 1 finds what is just beyond it, and an
+    alarm waits for an estimate beyond the whole effect as before.
     Raises ValueError for a negative tick, a bad weight, or an unknown holiday calendar.
     """
     if tick_us < 0:
@@ -284,6 +288,7 @@ def start_bank(
         level_walk=level_walk,
         walk_sd=walk_sd,
         yearly=yearly,
+        gate_share=gate_share,
         alarmed=np.zeros(len(specs), np.bool_),
         counted=nothing_counted(len(specs)),
     )
@@ -469,6 +474,7 @@ def _refit(bank: Bank, counts: Counts | None) -> Bank:
         prior=bank.prior,
         level_walk=bank.level_walk,
         walk_sd=bank.walk_sd,
+        gate_share=bank.gate_share,
     )
     state, weights, alarmed = learnt.state, learnt.phi_weights, bank.alarmed
     settled = refits_done(bank.age_us) > refits_done(PROMISED_US)

@@ -64,6 +64,7 @@ class SavedBank(msgspec.Struct, frozen=True):
     walk_sd: Packed | None = None
     yearly: bool = False
     page_share: float = 1.0
+    gate_share: float = 1.0
 
 
 def encode(bank: Bank) -> bytes:
@@ -107,6 +108,7 @@ def encode(bank: Bank) -> bytes:
         walk_sd=None if bank.walk_sd is None else pack(bank.walk_sd),
         page_share=bank.page_share,
         yearly=bank.yearly,
+        gate_share=bank.gate_share,
         counted=_saved(bank.counted),
     )
     return msgspec.msgpack.encode(saved)
@@ -154,6 +156,7 @@ def decode(blob: bytes) -> Bank:
         level_walk=saved.level_walk,
         walk_sd=None if saved.walk_sd is None else unpack(saved.walk_sd),
         yearly=saved.yearly,
+        gate_share=saved.gate_share,
         ticks=saved.ticks,
         live=saved.live,
         first_us=saved.first_us,

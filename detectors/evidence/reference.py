@@ -91,11 +91,13 @@ def learn_reference(
     prior: FleetPrior | None = None,
     level_walk: float = LEVEL_WALK,
     walk_sd: FloatArray | None = None,
+    gate_share: float = 1.0,
 ) -> Learnt:
     """Fit K streams on T ticks, pool what they say of memory, and run the filter through them.
 
     A stream with fewer than max(12, p) ticks of data is filtered and never bets. Levels walk by
-    `level_walk` daily sd a day: of the stream itself, or `walk_sd` (K,) where that is given.
+    `level_walk` daily sd a day: of the stream itself, or `walk_sd` (K,) where that is given. Of
+    `delta_min` a `gate_share` is what the null may move.
     """
     from detectors.evidence.filter import learn
     from detectors.evidence.fit import fit_stream
@@ -140,7 +142,7 @@ def learn_reference(
         model[:, SCALE2] = scale2
         daily = daily_spread(design, ticks.start_us, y) if walk_sd is None else walk_sd
         model[:, WALK] = (level_walk * daily) ** 2 / design.ticks_per_day
-        model[:, GATE] = delta_min * steady_response(phi, ratio)
+        model[:, GATE] = gate_share * delta_min * steady_response(phi, ratio)
         model[:, RESET] = 4.0 * np.maximum(ratio, 0.5) * noise * scale2
         model[:, DELTA_MIN] = delta_min
         model[:, ACTIVE] = seen.sum(axis=0) >= max(FEWEST_TICKS, design.width)

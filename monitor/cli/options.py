@@ -9,7 +9,13 @@ from typing import Any, TypeVar
 import click
 
 from detectors.records import BaselinePlan, CalibratedTo, Design, NamedDetector, Settings, Task
-from monitor.durations import parse_budget, parse_duration, parse_slow_change, parse_tick
+from monitor.durations import (
+    parse_budget,
+    parse_duration,
+    parse_slow_change,
+    parse_tick,
+    parse_volume_change,
+)
 from monitor.errors import UsageError
 from monitor.files.roles import Roles, parse_outputs, parse_slices
 
@@ -125,6 +131,7 @@ def settings_options(command: F) -> F:
             baseline=_plan(given.pop("baseline"), given.pop("arms"), given.pop("propensity")),
             peers=given.pop("peers"),
             slow=parse_slow_change(given.pop("slow_change")),
+            volume=parse_volume_change(given.pop("volume_change")),
             loss=loss,
             quantile=quantile,
         )
@@ -175,6 +182,13 @@ def settings_options(command: F) -> F:
         show_default=True,
         metavar="RATE",
         help="Tickets allowed for slow change, by the day; off.",
+    )(wrapped)
+    wrapped = click.option(
+        "--volume-change",
+        default="2",
+        show_default=True,
+        metavar="FACTOR",
+        help="A fall or rise of a day's rows by this factor files a ticket; off.",
     )(wrapped)
     wrapped = click.option(
         "--peers/--no-peers",

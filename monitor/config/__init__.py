@@ -37,7 +37,13 @@ from monitor.config.oncall import (
 )
 from monitor.config.retraining import RetrainingConfig, check_retraining
 from monitor.config.sections import NAME, DurationUs, NonNegativeUs, Section
-from monitor.durations import parse_budget, parse_duration, parse_slow_change, parse_tick
+from monitor.durations import (
+    parse_budget,
+    parse_duration,
+    parse_slow_change,
+    parse_tick,
+    parse_volume_change,
+)
 from monitor.errors import InputError, KedgeError, did_you_mean
 from monitor.files.roles import parse_outputs
 
@@ -109,6 +115,7 @@ class ModelConfig(Section):
     calibration: CalibratedTo = CalibratedTo.REFERENCE
     peers: bool = True
     slow_change: str = "3 tickets / 30 d"
+    volume_change: str = "2"
     slices: tuple[tuple[str, ...], ...] = ()
     probabilities: dict[str, str] = Field(default_factory=dict)
     quantiles: dict[str, str] = Field(default_factory=dict)
@@ -179,6 +186,12 @@ class ModelConfig(Section):
         parse_slow_change(text)
         return text
 
+    @field_validator("volume_change", mode="before")
+    @classmethod
+    def _volume_change_reads(cls, given: object) -> str:
+        parse_volume_change(str(given))
+        return str(given)
+
     @field_validator("tick")
     @classmethod
     def _tick_reads(cls, text: str) -> str:
@@ -210,6 +223,7 @@ class ModelConfig(Section):
             baseline=self.baseline.plan(),
             peers=self.peers,
             slow=parse_slow_change(self.slow_change),
+            volume=parse_volume_change(self.volume_change),
             loss="" if self.loss is None else parse_loss(self.loss)[0],
             quantile=0.5 if self.loss is None else parse_loss(self.loss)[1],
         )

@@ -590,6 +590,9 @@ def _inside_margin(
     if progress.label_watch is not None:
         specs = progress.label_watch.specs
         beside.append((progress.label_watch.clock, index_of(specs), specs))
+    if progress.volume_watch is not None:
+        specs = progress.volume_watch.specs
+        beside.append((progress.volume_watch.clock, index_of(specs), specs))
     beside += [
         (clock, index_of(clock.bank.specs), clock.bank.specs)
         for days in progress.days

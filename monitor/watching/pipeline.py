@@ -66,6 +66,7 @@ from monitor.watching.reference_ticks import (
     tick_counts,
 )
 from monitor.watching.table_skew import table_skew
+from monitor.watching.volume_watch import open_volume_watch, step_volume_watch
 from monitor.watching.watch import Watch
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ def open_progress(
         days=tuple(days),
         newcomers=open_newcomers(watch),
         first_days=open_first_days(watch),
+        volume_watch=open_volume_watch(watch, reference),
     )
 
 
@@ -320,6 +322,7 @@ def _close(
                 watch.profile, summary, progress.schema_memory
             )
             findings += seen
+            findings += step_volume_watch(watch, progress.volume_watch, summary, instant_us)
         else:
             findings += _by_cluster(watch, progress, start_us, instant_us)
             day_closed |= add_cohort(progress.cohort_days, summary, cohort_us=watch.cohort_us)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from monitor.watching.forecast_watch import ForecastWatch
     from monitor.watching.label_watch import LabelWatch
     from monitor.watching.newcomers import Newcomers
+    from monitor.watching.volume_watch import VolumeWatch
 
 RECENT_US = 3 * DAY_US
 ILL_SPANS_KEPT = 20
@@ -131,6 +132,7 @@ class Progress:
     days: tuple[DayWatch, ...] = ()
     newcomers: Newcomers | None = None
     first_days: FirstDays | None = None
+    volume_watch: VolumeWatch | None = None
     ill: dict[str, list[list[int]]] = field(default_factory=dict)
 
     def day_watch(self, name: str) -> DayWatch | None:
@@ -203,6 +205,9 @@ class Progress:
                     self.newcomers.extras(),
                 ],
                 "first_days": None if self.first_days is None else self.first_days.to_dict(),
+                "volume_watch": None
+                if self.volume_watch is None
+                else [pack_clock(self.volume_watch.clock), self.volume_watch.extras()],
                 "ill": self.ill,
             }
         )
@@ -215,6 +220,7 @@ class Progress:
         from monitor.watching.forecast_watch import ForecastWatch
         from monitor.watching.label_watch import LabelWatch
         from monitor.watching.newcomers import Newcomers
+        from monitor.watching.volume_watch import VolumeWatch
 
         stored = msgspec.msgpack.decode(data)
         if stored.get("forecast_watch") is not None:
@@ -222,6 +228,9 @@ class Progress:
         beside = stored.get("label_watch")
         if beside is not None:
             stored["label_watch"] = LabelWatch.restored(unpack_clock(beside[0]), beside[1])
+        by_day = stored.get("volume_watch")
+        if by_day is not None:
+            stored["volume_watch"] = VolumeWatch.restored(unpack_clock(by_day[0]), by_day[1])
         if stored.get("newcomers") is not None:
             clocks, extras = stored["newcomers"]
             stored["newcomers"] = Newcomers.restored([unpack_clock(one) for one in clocks], extras)

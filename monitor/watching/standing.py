@@ -104,6 +104,8 @@ def _clocks(progress: Progress) -> list[tuple[str, TickClock]]:
     ]
     if progress.label_watch is not None:
         clocks.append(("label", progress.label_watch.clock))
+    if progress.volume_watch is not None:
+        clocks.append(("feature", progress.volume_watch.clock))
     clocks += [(days.name, clock) for days in progress.days for clock in days.clocks]
     return clocks
 
