@@ -196,10 +196,10 @@ def own_code(peers: Path, world: World, seed: int, histories: int) -> None:
                 _write_rows(part, run, ratio, (seed, 502, number))
             for name in ("evidently", "nannyml"):
                 for ratio, found in zip(ratios, _asked(peers, name, parted), strict=False):
-                    for rule, alarms in found["alarms"].items():
-                        _kept(seen, f"{name}, {rule}", ratio).append(np.array(alarms, np.bool_))
-                        took = found["seconds"][rule] / np.size(alarms)
-                        seconds[f"{name}, {rule}"] = took
+                    for title, alarms in found["alarms"].items():
+                        _kept(seen, f"{name}, {title}", ratio).append(np.array(alarms, np.bool_))
+                        took = found["seconds"][title] / np.size(alarms)
+                        seconds[f"{name}, {title}"] = took
     quiet = [[float(len(one))] for one in pages[1.0]]
     waited = {r: [delays(one, CHANGED) for one in pages[r]] for r in ODDS}
     _say("Kedge, 1 page / 30 d", quiet, waited, "")
