@@ -4,9 +4,10 @@
     python -m benchmarks.trust.kills --kills 100 --database postgresql:///test
     python -m benchmarks.trust.kills --points 20 --database postgresql:///test
 
-With `--points N` the daemon dies N times at each point of `crashing.POINTS`; a life in which it
-does not come by that point ends at random and is counted apart. On PostgreSQL a database is made
-and dropped.
+With `--points N` the daemon dies N times at each point of `crashing.POINTS`, one point after the
+other; a life in which it does not come by is counted apart, and the next is for the point that was
+waited for in vain least. Lives for the points of delivery get two more alerts to send. On PostgreSQL
+a database is made and dropped.
 
 A sender posts batches of events and labels without pause, sends again what was not answered,
 and notes every id whose batch was acknowledged. The daemon is killed at a random moment, again
@@ -31,6 +32,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -39,6 +41,7 @@ import pyarrow as pa
 from sqlalchemy import create_engine, make_url, select, text
 
 from benchmarks.trust.crashing import ON_POSTGRES, POINTS
+from benchmarks.trust.delivery_storm import messages as alerts
 from benchmarks.trust.nursery import live, nursery
 from detectors.records import DAY_US, Deployment
 from monitor.files.references import add_reference_table
@@ -47,7 +50,7 @@ from storage.engine import open_database
 from storage.findings import list_findings
 from storage.inbox import read_model
 from storage.migrations import upgrade
-from storage.outbox import waiting_count
+from storage.outbox import enqueue, waiting_count
 from storage.references import Role
 from storage.tables import DeliveryRow, MessageRow
 from tests.end_to_end.histories import START_US, as_table, history, part
@@ -74,6 +77,7 @@ class Tally:
     failed_posts: int = 0
     received: list[str] = field(default_factory=list)
     at: dict[str, int] = field(default_factory=dict)
+    vain: dict[str, int] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -138,6 +142,7 @@ def run(home: Path, url: str, kills: int, points: int, seed: int, rows_a_day: in
         now=datetime.now(UTC),
     )
     named = [*POINTS, *([] if database.is_sqlite else ON_POSTGRES)] if points else []
+    named.sort(key=lambda name: name == LATE_IN_HISTORY)
     database.close()
     planned = kills if not points else 2 * points * len(named)
     sender = threading.Thread(target=_send, args=(log, port, tally, done, planned), daemon=True)
@@ -148,12 +153,18 @@ def run(home: Path, url: str, kills: int, points: int, seed: int, rows_a_day: in
         due = [name for name in named if tally.at.get(name, 0) < points]
         if points and not due:
             break
-        chosen = due[lives % len(due)] if points else ""
+        chosen = min(due, key=lambda name: tally.vain.get(name, 0)) if points else ""
         lives += 1
+        if chosen in OF_DELIVERY:
+            _enqueue(url, lives)
         _one_life(home, port, rng, tally, chosen)
         tally.lives = lives
-        if lives % 50 == 0:
-            print(f"{lives} killed, {len(tally.acknowledged):,} rows", file=sys.stderr, flush=True)
+        if lives % 25 == 0:
+            print(
+                f"{lives} killed, {len(tally.acknowledged):,} rows, {tally.at}",
+                file=sys.stderr,
+                flush=True,
+            )
     tally.lives = planned + 1
     daemon = _start(home, port)
     if not done.wait(900):
@@ -190,11 +201,25 @@ def run(home: Path, url: str, kills: int, points: int, seed: int, rows_a_day: in
 
 
 RANDOM = "elsewhere, where the point was not come by"
+LATE_IN_HISTORY = "message written, not committed"
+"""An incident has to open first, so this point comes last."""
+
+OF_DELIVERY = ("claimed, not sent", "sent, not marked", "marked, not committed", "delivered")
+"""What the history has four messages for; each life for one of them has two more to send."""
+
+
+def _enqueue(url: str, life: int) -> None:
+    """Two alerts for the daemon to deliver, of incidents that no other life has."""
+    database = open_database(url)
+    with database.write() as session:
+        for message in islice(alerts(2 * life + 2), 2 * life, None):
+            enqueue(session, message, ["hook"], datetime.now(UTC))
+    database.close()
 
 
 def _one_life(home: Path, port: int, rng: random.Random, tally: Tally, point: str) -> None:
     """Start the daemon and have it die, at a named point if it comes by."""
-    times = rng.choice((1, 1, 2)) if point else 0
+    times = 0 if not point else 1 if point == LATE_IN_HISTORY else rng.choice((1, 1, 2))
     try:
         daemon = _start(home, port, point=point, times=times)
     except DiedAtStartError:
@@ -204,6 +229,8 @@ def _one_life(home: Path, port: int, rng: random.Random, tally: Tally, point: st
         daemon.join(LONGEST_WAIT_S)
         came = point if daemon.exitcode is not None else RANDOM
         tally.at[came] = tally.at.get(came, 0) + 1
+        if came == RANDOM:
+            tally.vain[point] = tally.vain.get(point, 0) + 1
     else:
         time.sleep(rng.uniform(0.0, LONGEST_LIFE_S))
     daemon.kill()
