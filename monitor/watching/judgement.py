@@ -155,15 +155,9 @@ def judge(
             since_us = min(to_us(finding.onset) for finding in telling)
             streams = [finding.stream for finding in telling]
             current = current_rows(watch, rows, streams, since_us, now_us)
-            own = first_rows(progress.first_days, rows, now_us)
+            first = _first_days_sample(progress, rows, now_us)
             diagnosis = _diagnose(
-                watch,
-                progress,
-                findings,
-                current,
-                verdict,
-                now_us,
-                reference=None if own is None else sample_rows(own, DIAGNOSIS_ROWS, seed=0),
+                watch, progress, findings, current, verdict, now_us, reference=first
             )
             progress.diagnosed_us = now_us
         decision = decide(
@@ -384,11 +378,17 @@ def current_rows(
     return sample_rows(current, CURRENT_ROWS, seed=0)
 
 
+def _first_days_sample(progress: Progress, rows: RowSource, now_us: int) -> Window | None:
+    """Rows of the first days of serving, where they stand for a reference without times."""
+    first = first_rows(progress.first_days, rows, now_us)
+    return None if first is None else sample_rows(first, DIAGNOSIS_ROWS, seed=0)
+
+
 def reference_rows(watch: Watch, progress: Progress, rows: RowSource, now_us: int) -> Window:
     """What a diagnosis compares with: the domain's reference, or its own first 14 days."""
-    first = first_rows(progress.first_days, rows, now_us)
+    first = _first_days_sample(progress, rows, now_us)
     if first is not None:
-        return sample_rows(first, DIAGNOSIS_ROWS, seed=0)
+        return first
     if watch.own_reference or progress.first_live_us is None:
         return watch.reference
     since_us = progress.first_live_us

@@ -8,6 +8,7 @@ like that of label delays.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -160,10 +161,12 @@ def _finding(volume: VolumeWatch, alarm: Alarm, instant_us: int) -> Finding:
     spec = volume.specs[0]
     seen = volume.clock.since_onset(0, alarm.onset_us)
     back = volume.told and seen is not None and abs(seen) <= spec.delta_min
-    since_first = alarm.onset_us == volume.first_us and not back
+    since = [day for day in volume.recent if day[0] >= alarm.onset_us]
+    # Evidence that began on the first day may be of a fall after it: no day was usual, then.
+    never = bool((_away(volume, volume.recent) > spec.delta_min).all())
+    since_first = alarm.onset_us == volume.first_us and never and not back
     volume.told = not back and not since_first
-    since = [rows for start, rows in volume.recent if start >= alarm.onset_us]
-    words = volume_words(float(np.mean(since)), alarm.effect)
+    words = volume_words(float(np.mean([rows for _, rows in since])), alarm.effect)
     if back:
         words = f"{words}: as in the reference again"
     elif since_first:
@@ -190,9 +193,14 @@ def _is_usual(volume: VolumeWatch) -> bool:
     An alarm may take days to say so; the next change after that is one of its own.
     """
     last = volume.recent[-SETTLED_DAYS:]
-    usual = volume.ruler.of(np.array([start for start, _ in last], np.int64))
-    away = np.abs(np.log(np.array([rows for _, rows in last]) / usual))
+    away = _away(volume, last)
     return len(last) == SETTLED_DAYS and bool((away <= volume.specs[0].delta_min).all())
+
+
+def _away(volume: VolumeWatch, days: Sequence[tuple[int, float]]) -> FloatArray:
+    """How far days (start us, rows) lie from what is usual, as |log of the ratio| (d,)."""
+    usual = volume.ruler.of(np.array([start for start, _ in days], np.int64))
+    return np.asarray(np.abs(np.log(np.array([rows for _, rows in days]) / usual)))
 
 
 def _begin_day(volume: VolumeWatch) -> None:

@@ -139,6 +139,18 @@ def test_a_reference_that_is_a_sample_is_asked_about_once_and_files_nothing(
     assert [f.tier for f in fall] == [Tier.TICKET]
 
 
+def test_a_fall_after_a_slow_start_is_a_ticket_though_evidence_began_on_the_first_day(
+    fallen: DomainReplay,
+) -> None:
+    """Days at seven tenths are inside the margin; the fall after them is no sampled reference."""
+    volume = opened(fallen, even(28))
+    assert volume is not None
+    slow, lost = [USUAL * 7 // 10] * 4 * 3, [USUAL // 6] * 4 * 20
+    found = stepped(fallen, volume, slow + lost, first_us=LIVE_US)
+    assert to_us(found[0].onset) == LIVE_US
+    assert [f.tier for f in found] == [Tier.TICKET]
+
+
 def test_days_that_are_not_whole_and_days_without_rows_are_not_judged(
     fallen: DomainReplay,
 ) -> None:
