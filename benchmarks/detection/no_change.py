@@ -83,26 +83,33 @@ ROWS = (
 
 
 def follow(
-    bank: Bank, run: Run, odds_ratio: float = 1.0, hours: int = FOLLOWED_HOURS
+    bank: Bank,
+    run: Run,
+    odds_ratio: float = 1.0,
+    hours: int = FOLLOWED_HOURS,
+    before: tuple[float, int] = (1.0, 0),
 ) -> list[tuple[int, int]]:
     """Pages in the first `hours` after the reference, as (hour, stream)."""
     cut = run.world.cut
-    counts = run.counts(odds_ratio)
+    counts = run.counts(odds_ratio, before)
     y, v = statistics(counts, cut)
     span = slice(cut, cut + hours)
     _, found = advance_block(bank, starts(len(y))[span], y[span], v[span])
     return [(tick, alarm.stream) for tick, alarm in found]
 
 
-def delays(pages: list[tuple[int, int]], changed: int) -> list[float]:
-    """Hours to the first page of each changed stream; NaN for one that paged before it changed."""
+def delays(pages: list[tuple[int, int]], changed: int, missed: float = LEFT_HOURS) -> list[float]:
+    """Hours to the first page of each changed stream, `missed` without one.
+
+    NaN for one that paged before it changed.
+    """
     result = []
     for stream in range(changed):
         own = [tick for tick, paged in pages if paged == stream]
         if own and own[0] < CHANGE_AT:
             result.append(math.nan)
         else:
-            result.append(float(own[0] - CHANGE_AT + 1) if own else LEFT_HOURS)
+            result.append(float(own[0] - CHANGE_AT + 1) if own else missed)
     return result
 
 

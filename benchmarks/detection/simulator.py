@@ -72,11 +72,16 @@ class Run:
     rows: IntArray
     seed: tuple[int, ...]
 
-    def counts(self, odds_ratio: float = 1.0) -> Counts:
-        """Successes of the whole history; the reference is the same for every odds ratio."""
+    def counts(self, odds_ratio: float = 1.0, before: tuple[float, int] = (1.0, 0)) -> Counts:
+        """Successes of the whole history; the reference is the same for every odds ratio.
+
+        `before`: another odds ratio that comes first, and for how many hours.
+        """
         logit = self.logit.copy()
         changed = min(CHANGED, self.world.streams)
-        logit[self.world.cut + CHANGE_AT :, :changed] += math.log(odds_ratio)
+        at, (smaller, hours) = self.world.cut + CHANGE_AT, before
+        logit[at : at + hours, :changed] += math.log(smaller)
+        logit[at + hours :, :changed] += math.log(odds_ratio)
         rng = np.random.default_rng([*self.seed, 7])
         rate = 1 / (1 + np.exp(-logit))
         return Counts(rng.binomial(self.rows[:, None], rate), self.rows)

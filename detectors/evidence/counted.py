@@ -9,8 +9,8 @@ learning these streams and bets nothing on them. How a stream is followed is dec
 - *tick*: everything else, and a row stream after its first alarm, as the bets on its rows are
   held to the reference and would alarm for ever.
 
-An account over its threshold waits while the change it estimates is not surely large enough to
-matter.
+An account over its threshold waits while the change is not large enough to matter, as estimated
+since the onset or beyond doubt from the last ticks by themselves (`filter.py` says why).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logit
 
 from detectors.evidence.audit import audit
 from detectors.evidence.bets import Bets
 from detectors.evidence.design import Design
+from detectors.evidence.sizes import RateSize, RowSize, Size
 from detectors.evidence.sparse import (
     MOST_LOG_E,
     REOPENED,
@@ -49,10 +49,8 @@ from detectors.records import HOUR_US, BoolArray, FloatArray, IntArray
 
 RICHEST = 1e9
 FEWEST_TICKS = 12
-SURE_ERRORS = 2.0
-"""A change of rows must exceed what matters by two of its standard errors: bets on rows have no
-gate, and a thousand rows tell a shift too small to matter in one tick."""
 MEMORIES = 2
+BY_ALTERNATIVE = ("wealth", "onset", "run", "sums")
 
 
 class Following(StrEnum):
@@ -113,7 +111,8 @@ class Account:
     """Wealth and runs of C counted streams with up to J alternatives each.
 
     wealth, onset (us), run (C, J), the log of a CUSUM; sums (C, J, 3) since the onset: events,
-    trials and expected events of a sparse stream, y/v and 1/v of a row stream.
+    trials and expected events of a sparse stream, y/v and 1/v of a row stream. lately (C, 3): the
+    same sums with fading weights.
     seen_until (C,): the clock when there last was data, -1 before.
     """
 
@@ -121,6 +120,7 @@ class Account:
     onset: IntArray
     run: FloatArray
     sums: FloatArray
+    lately: FloatArray
     seen_until: IntArray
 
     @classmethod
@@ -131,6 +131,7 @@ class Account:
             onset=np.zeros(shape, np.int64),
             run=np.zeros(shape),
             sums=np.zeros((*shape, 3)),
+            lately=np.zeros((streams, 3)),
             seen_until=np.full(streams, -1, np.int64),
         )
 
@@ -295,7 +296,7 @@ def _carried(
             continue
         held = min(before.account.wealth.shape[1], account.wealth.shape[1])
         for name, array in account.arrays().items():
-            part = (place,) if array.ndim == 1 else (place, slice(held))
+            part = (place, slice(held)) if name in BY_ALTERNATIVE else (place,)
             array[part] = before.account.arrays()[name][(old, *part[1:])]
     rates = after.rates
     old_rates = {int(k): place for place, k in enumerate(before.sparse)}
@@ -341,7 +342,7 @@ def stepped(
     streams, most = account.wealth.shape
     logs = np.zeros((streams, most))
     prior = np.zeros((streams, most))
-    sums = np.zeros((streams, most, 3))
+    sums = np.zeros((streams, 3))
     seen = np.zeros(streams, bool)
     place_of = {int(k): place for place, k in enumerate(at)}
     rates, memory = counted.rates, dict(counted.memory)
@@ -364,8 +365,7 @@ def stepped(
         logs[places, :chosen] = np.minimum(ratio * power, MOST_LOG_E)
         prior[places, :chosen] = possible / chosen
         expected = today.trials / (1.0 + np.exp(-eta))
-        parts = np.stack([today.events, today.trials, expected], axis=1)
-        sums[places] = parts[:, None, :]
+        sums[places] = np.stack([today.events, today.trials, expected], axis=1)
         seen[places] = filled
         rates = replace(learnt(rates, eta, today, pace.tick_hours / 24.0), track=track)
 
@@ -403,28 +403,33 @@ def stepped(
     account.onset[begins] = ticks.start_us[tick]
     account.sums[begins] = 0.0
     account.run[:] = np.where(bets_here, np.maximum(account.run, 0.0) + logs, account.run)
-    account.sums[bets_here] += sums[bets_here]
+    account.sums[:] += np.where(bets_here[:, :, None], sums[:, None, :], 0.0)
+    account.lately[seen] = pace.sum_decay * account.lately[seen] + sums[seen]
 
     alarms = []
     ended: list[int] = []
     total = account.wealth.sum(axis=1)
     variance = rates.variance.copy()
+    excess = dict(zip(sparse.tolist(), rates.excess.tolist(), strict=True))
     for place in np.flatnonzero(live & (total >= threshold) & (threshold > 0.0)).tolist():
         k = int(at[place])
-        best = int(account.wealth[place].argmax())
-        gathered = account.sums[place, best]
-        if counted.following[k] is Following.SPARSE:
-            effect, matters = _rate_effect(gathered, counts, tick, k)
-        else:
-            effect = float(gathered[0] / max(gathered[1], SMALLEST))
-            sure = abs(effect) - SURE_ERRORS / np.sqrt(max(gathered[1], SMALLEST))
-            matters = not delta_min[k] > 0.0 or sure >= delta_min[k]
-        if not matters:
+        sparse_one = counted.following[k] is Following.SPARSE
+        size = _size(
+            counts,
+            tick,
+            k,
+            sparse=sparse_one,
+            excess=excess.get(k, 1.0),
+            least=float(delta_min[k]),
+        )
+        found = _what_matters(account, place, size, pace.sum_decay)
+        if found is None:
             continue
-        onset = int(account.onset[place, best])
+        since, effect = found
+        onset = int(account.onset[place, since])
         alarms.append(CountedAlarm(k, float(total[place] / threshold[place]), onset, effect))
         account.wealth[place] = account.run[place] = 0.0
-        account.sums[place] = 0.0
+        account.sums[place] = account.lately[place] = 0.0
         if counted.following[k] is Following.ROW:
             ended.append(k)
         else:
@@ -435,19 +440,36 @@ def stepped(
     return _without_rows(after, ended), tuple(alarms)
 
 
-def _rate_effect(gathered: FloatArray, counts: Counts, tick: int, k: int) -> tuple[float, bool]:
-    """The change of a rate since the onset in units of y, and whether it is enough to matter."""
+def _size(counts: Counts, tick: int, k: int, *, sparse: bool, excess: float, least: float) -> Size:
+    """How the sums of stream `k` are read."""
+    if not sparse:
+        return RowSize(least)
     rules = counts.rules
-    events, trials, expected = gathered
-    if not trials > 0.0:
-        return 0.0, False
-    share, before = events / trials, min(max(expected / trials, SMALLEST), 1.0 - SMALLEST)
-    odds = float(logit((events + 0.5) / (trials + 1.0)) - logit(before))
-    matters = abs(odds) >= rules.odds[k] and abs(share - before) >= rules.share[k]
-    if not rules.stepped[k]:
-        return odds, bool(matters)
-    base = counts.expected[tick, k] / max(counts.trials[tick, k], SMALLEST)
-    return float((share - before) / max(base * (1.0 - base), SMALLEST)), bool(matters)
+    share = float(counts.expected[tick, k] / max(counts.trials[tick, k], SMALLEST))
+    base = share if rules.stepped[k] else None
+    return RateSize(float(rules.odds[k]), float(rules.share[k]), base, excess)
+
+
+def _what_matters(
+    account: Account, place: int, size: Size, decay: float
+) -> tuple[int, float] | None:
+    """The alternative whose onset a change has, and its effect; None if none matters yet.
+
+    A change that only the last ticks show has both from the richest alternative that sees as much
+    since its own onset; if none does, the effect is what the last ticks show.
+    """
+    richest = np.argsort(-account.wealth[place], kind="stable")
+    sums, lately = account.sums[place], account.lately[place]
+    best = int(richest[0])
+    if size.matters(sums[best]):
+        return best, size.effect(sums[best])
+    if not size.surely(lately, decay):
+        return None
+    effect = size.effect(lately)
+    for j in richest.tolist():
+        if size.effect(sums[j]) * effect > 0.0 and size.matters(sums[j]):
+            return j, size.effect(sums[j])
+    return best, effect
 
 
 def _without_rows(counted: CountedStreams, ended: Sequence[int]) -> CountedStreams:

@@ -12,8 +12,10 @@ alternative shift. What a muted or silent stream would inject, the others of its
 is silent is known before the tick, so the sum stays within the budget. Everything compiled lives
 in this file, because a compiled cache notices only changes of the file it belongs to.
 
-An account over its threshold waits while the step it estimates is smaller than the practical
-effect: waiting can only lower the number of alarms, so the budget still holds.
+An account over its threshold waits while the change is smaller than the practical effect: waiting
+can only lower the number of alarms, so the budget still holds. What counts is the step estimated
+since the onset, or what the last ticks show by themselves beyond doubt: a small step would hide a
+large one that follows it, if all that came since the small one were averaged.
 
 While a stream is muted after an alarm its evidence stands still and the clip is 6 sd, so that it
 settles on the new level. An empty tick only predicts.
@@ -33,6 +35,7 @@ from detectors.evidence.state import (
     DECAYED,
     DELTA_MIN,
     GATE,
+    LATELY,
     LONG,
     MOVED,
     NOISE,
@@ -40,6 +43,7 @@ from detectors.evidence.state import (
     RESET,
     RESPONSE,
     RUN,
+    SAMPLING,
     SCALE2,
     SHORT,
     WALK,
@@ -60,6 +64,11 @@ SPIKE2 = 9.0
 SMALLEST_C = 0.3
 SMALLEST_SHORT = 0.2
 FARTHEST_SD = 1e6
+# What the last ticks show counts when it exceeds the practical effect by so many of its errors.
+SURE_ERRORS = 4.0
+# While evidence waits, one tick adds no more than this to an estimate: one wild tick is no step.
+FARTHEST_EFFECTS = 3.0
+FARTHEST_WAITING_SD = 6.0
 RICHEST = 1e9
 LONGEST_RUN = 1e30
 
@@ -258,6 +267,7 @@ def _learn(clock, skipped, columns, y, v, rho, mean, cov, model, track, seen_unt
                 z_out[t, k] = z
                 clipped = _clip(z, CLIP_SD)
                 decayed = rho * decayed + clipped
+                _remember(track[k], model[k], e + mean[k, 0], known, rho)
                 if t >= ticks // 4:
                     squares += min(z * z, SPIKE2)
                     long_run += min(decayed * decayed, SPIKE2 * widest)
@@ -291,6 +301,62 @@ def _widen(track, z, scale_rate, correlation_rate, rho, slack):  # type: ignore[
     track[LONG] += correlation_rate * (squared - track[LONG])
     track[SHORT] += correlation_rate * (clipped * clipped - track[SHORT])
     return f * math.sqrt(lam)
+
+
+@njit(cache=True, nogil=True)
+def _farthest(model, sd):  # type: ignore[no-untyped-def]
+    return FARTHEST_EFFECTS * model[DELTA_MIN] + FARTHEST_WAITING_SD * sd
+
+
+@njit(cache=True, nogil=True)
+def _remember(track, model, away, known, rho):  # type: ignore[no-untyped-def]
+    """Take a tick that lay `away` from level and season, whose sampling variance is `known`."""
+    noise = model[NOISE] / (1.0 - model[PHI] * model[PHI])
+    farthest = _farthest(model, math.sqrt(noise + known))
+    track[LATELY] = rho * track[LATELY] + (1.0 - rho) * _clip(away, farthest)
+    track[SAMPLING] = rho * track[SAMPLING] + (1.0 - rho) * known
+
+
+@njit(cache=True, nogil=True)
+def _lately(track, model, rho):  # type: ignore[no-untyped-def]
+    """How far y lies from level and season of late, and the standard error of that.
+
+    The error of an exponentially weighted mean of sampling noise and of an AR(1) of the
+    reference's scale: wealth has paid already for a scale that has grown since.
+    """
+    phi = model[PHI]
+    noise = model[NOISE] / (1.0 - phi * phi)
+    variance = track[SAMPLING] + noise * (1.0 + rho * phi) / (1.0 - rho * phi)
+    return track[LATELY], math.sqrt(variance * (1.0 - rho) / (1.0 + rho))
+
+
+@njit(cache=True, nogil=True)
+def _estimate(run):  # type: ignore[no-untyped-def]
+    return run[MOVED] / max(run[WEIGHED], 1e-30)
+
+
+@njit(cache=True, nogil=True)
+def _matters(track, model, wealth, runs, alternatives, best, rho):  # type: ignore[no-untyped-def]
+    """Whether the change is large enough to tell: (yes, alternative whose onset it has, effect).
+
+    A change that only the last ticks show has its onset and effect from the richest alternative
+    that sees as much since its own onset; if none does, from the last ticks themselves.
+    """
+    least = model[DELTA_MIN]
+    effect = _estimate(runs[best])
+    if abs(effect) >= least:
+        return True, best, effect
+    away, error = _lately(track, model, rho)
+    if abs(away) - SURE_ERRORS * error < least:
+        return False, best, effect
+    found = -1
+    for j in range(alternatives.shape[0]):
+        seen = _estimate(runs[j]) if alternatives[j] * away > 0.0 else 0.0
+        if seen * away > 0.0 and abs(seen) >= least and (found < 0 or wealth[j] > wealth[found]):
+            found = j
+    if found < 0:
+        return True, best, away
+    return True, found, _estimate(runs[found])
 
 
 @njit(cache=True, nogil=True)
@@ -393,6 +459,7 @@ def _follow(  # type: ignore[no-untyped-def]
                 e = _clip(e, FARTHEST_SD * sd)
                 raw = e / sd
                 wide = _widen(track[k], raw, scale_rate, correlation_rate, rho, slack)
+                _remember(track[k], model[k], e + mean[k, 0], known, rho)
                 muted = clock[t] < muted_until[k]
                 limit = MUTED_CLIP_SD if muted else CLIP_SD
                 _correct(mean[k], cov[k], ph, s, e, _clip(e, limit * sd))
@@ -409,6 +476,9 @@ def _follow(  # type: ignore[no-untyped-def]
                     z = raw / wide
                     gate = max(smallest_gate[k], model[k, GATE] / (sd * wide))
                     injection = hours * weight[k] * share[t, tier[k]] * model[k, ACTIVE]
+                    shown = e
+                    if wealth[k].sum() >= threshold[k]:
+                        shown = _clip(e, _farthest(model[k], sd * wide))
                     total = 0.0
                     best = 0
                     for j in range(count):
@@ -418,14 +488,16 @@ def _follow(  # type: ignore[no-untyped-def]
                         total += wealth[k, j]
                         if wealth[k, j] > wealth[k, best]:
                             best = j
-                        _extend(runs[k, j], onset[k], j, start[t], evalue, e, s * wide * wide)
+                        _extend(runs[k, j], onset[k], j, start[t], evalue, shown, s * wide * wide)
                         runs[k, j, RESPONSE] += ph[0] / s * (1.0 - runs[k, j, RESPONSE])
                     if wealth_out.shape[0] > 0:
                         wealth_out[t, k] = total
                     if total >= threshold[k]:
-                        effect = runs[k, best, MOVED] / max(runs[k, best, WEIGHED], 1e-30)
-                        if abs(effect) >= model[k, DELTA_MIN]:
-                            alarms.append((t, k, total / threshold[k], onset[k, best], effect))
+                        matters, since, effect = _matters(
+                            track[k], model[k], wealth[k], runs[k], alternatives, best, rho
+                        )
+                        if matters:
+                            alarms.append((t, k, total / threshold[k], onset[k, since], effect))
                             wealth[k] = 0.0
                             runs[k] = 0.0
                             cov[k, 2] += model[k, RESET]

@@ -14,7 +14,7 @@ from detectors.records import FloatArray, IntArray
 # columns of FilterState.model
 PHI, NOISE, SCALE2, WALK, GATE, RESET, DELTA_MIN, ACTIVE = range(8)
 # columns of FilterState.track
-C, C_REF, LONG, SHORT, DECAYED = range(5)
+C, C_REF, LONG, SHORT, DECAYED, LATELY, SAMPLING = range(7)
 # last axis of FilterState.runs
 RUN, RESPONSE, MOVED, WEIGHED = range(4)
 
@@ -26,7 +26,8 @@ class FilterState:
     mean (K, n) and cov (K, n(n+1)/2), lower triangle by rows, are predictions for the next tick.
     model (K, 8): φ, innovation variance of u, s², level variance a tick, gate (practical effect
     x steady response), level variance added by an alarm, practical effect, 1 if it may bet.
-    track (K, 5): scale now and in the reference, long- and short-run variance, decayed sum of z.
+    track (K, 7): scale now and in the reference, long- and short-run variance, decayed sum of z,
+    and over the same window how far y lay from its level and season, and its sampling variance.
     wealth (K, J) by alternative, onset (K, J) in us, runs (K, J, 4): CUSUM, response to a step
     since onset, and weighted sums that estimate the step. muted_until, seen_until (K,) are
     instants of the clock, -1 before the first.
@@ -138,7 +139,7 @@ def start_state(
         mean=np.concatenate([np.zeros((streams, 1)), mean], axis=1),
         cov=cov,
         model=model,
-        track=np.zeros((streams, 5)),
+        track=np.zeros((streams, 7)),
         wealth=np.zeros((streams, count)),
         onset=np.zeros((streams, count), np.int64),
         runs=np.zeros((streams, count, 4), np.float32),

@@ -338,3 +338,47 @@ def test_a_standing_doubt_is_said() -> None:
     bank = prime(bank, starts_of(80, 6 * HOUR_US), y, v)
     assert not bank.guaranteed
     assert bank.why_not == "no tick length kept its budget"
+
+
+def two_steps(first: float, days: int, second: float) -> list[tuple[int, Alarm]]:
+    """Alarms of six-hourly ticks of noise .05 with a practical effect of .5, by tick.
+
+    After 56 days a step of `first` for so many days, then one of `second` for 30.
+    """
+    rng = np.random.default_rng(12)
+    small = 4 * days
+    y = rng.normal(0.0, 0.05, (224 + small + 120, 1))
+    y[224 : 224 + small] += first
+    y[224 + small :] += second
+    v = np.full(y.shape, 0.05**2)
+    bank = primed(y[:224], v[:224], delta_min=0.5)
+    _, found = advance_block(bank, starts_of(len(y), 6 * HOUR_US)[224:], y[224:], v[224:])
+    return list(found)
+
+
+@pytest.mark.parametrize("days", [0, 3, 7, 21])
+def test_a_step_that_does_not_matter_hides_none_that_does(days: int) -> None:
+    (tick, alarm), *_ = two_steps(0.3, days, 1.5)
+    assert 4 * days <= tick < 4 * (days + 5)
+    assert alarm.effect > 0.5
+    assert alarm.onset_us >= MONDAY_US + 56 * DAY_US
+    assert two_steps(0.3, days, 0.3) == []
+
+
+def test_one_wild_tick_is_no_proof_that_a_step_matters() -> None:
+    """A narrow gate lets evidence grow of a step of nine tenths of what matters, and wait."""
+    rng = np.random.default_rng(13)
+    y = rng.normal(0.0, 0.05, (320, 1))
+    y[224:] += 0.45
+    y[300] = 1e5
+    v = np.full(y.shape, 0.05**2)
+    starts = starts_of(320, 6 * HOUR_US)
+    bank = start_bank(
+        specs_of(1, delta_min=0.5), tick_us=6 * HOUR_US, budget=BUDGET, gate_share=0.1
+    )
+    bank = prime(bank, starts[:224], y[:224], v[:224])
+    before, _ = advance_block(bank, starts[224:300], y[224:300], v[224:300])
+    assert before.wealth[0] > 720.0, "the evidence is there, and waits"
+    assert advance_block(before, starts[300:], y[300:], v[300:])[1] == ()
+    y[300:] += 0.5
+    assert advance_block(before, starts[300:], y[300:], v[300:])[1]

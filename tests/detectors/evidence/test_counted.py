@@ -209,3 +209,37 @@ def test_a_bank_without_counts_leaves_counted_streams_alone() -> None:
     after, found = advance_block(bank, starts[240:], rows.y[240:] + 5.0, rows.v[240:])
     assert found == ()
     assert after.counted.following == bank.counted.following
+
+
+@pytest.mark.parametrize("days", [0, 21])
+def test_a_rate_that_has_moved_a_little_does_not_hide_that_it_moves_a_lot(days: int) -> None:
+    """From 4 % to 4.6 %, which does not matter, then to 12 %, where odds x 1.5 does."""
+    rng = np.random.default_rng(14)
+    small, ticks = 112 + 4 * days, 112 + 4 * days + 40
+    counts, _, _ = rare_rates(rng, ticks, 112, 1, trials=100.0, rate=0.04)
+    rate = np.full((ticks, 1), 0.04)
+    rate[112:small], rate[small:] = 0.046, 0.12
+    events = counts.events.copy()
+    events[112:] = rng.binomial(counts.trials[112:].astype(int), rate[112:])
+    rules = replace(counts.rules, odds=np.full(1, np.log(1.5)))
+    counts, y, v = read(replace(counts, rules=rules, events=events))
+    bank = primed(counts, y, v, 112, SIX_HOURS)
+    assert bank.counted.following == (Following.SPARSE,)
+    _, found = followed(bank, counts, y, v, 112)
+    (tick, alarm), *_ = found
+    assert 4 * days <= tick < 4 * days + 24
+    assert alarm.effect > 0.0
+
+
+def test_rows_that_have_moved_a_little_do_not_hide_that_they_move_a_lot() -> None:
+    rows = Rows(np.random.default_rng(15), 420, 200, since=240, shift=0.2)
+    more = Rows(np.random.default_rng(15), 420, 200, since=240, shift=0.9)
+    cells = (*rows.counts.cells[:380], *more.counts.cells[380:])
+    counts = replace(rows.counts, cells=cells)
+    y = np.concatenate([rows.y[:380], more.y[380:]])
+    bank = primed(counts, y, rows.v, 240, SIX_HOURS)
+    assert bank.counted.following == (Following.ROW,)
+    strict = replace(bank, plan=replace(bank.plan, delta_min=np.array([0.4])))
+    (tick, _), *_ = followed(strict, counts, y, rows.v, 240)[1]
+    assert 140 <= tick <= 144
+    assert followed(strict, rows.counts, rows.y, rows.v, 240)[1] == []
