@@ -28,7 +28,7 @@ demo: $(STAMP) ## watch Kedge do its whole job on real data (under 90 s once ins
 	@$(BIN)/kedge demo
 
 test: $(STAMP) ## run the tests; TESTS="tests/storage -k outbox" for some of them
-	@$(BIN)/python -m pytest -q -n auto $(TESTS)
+	@$(BIN)/python -m pytest -q -n auto --dist worksteal $(TESTS)
 
 lint: $(STAMP) ## formatter, linter, types, layers, spelling
 	$(BIN)/ruff format --check .
