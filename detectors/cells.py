@@ -39,6 +39,8 @@ KNOWN_VALUES = 100_000
 NULL = 0
 UNSEEN = 1
 OTHER = 2
+FIRST_VALUE = 3
+"""Where the values of a categorical column begin among its cells."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,11 +131,11 @@ class CategoricalCells:
 
     @property
     def size(self) -> int:
-        return 3 + len(self.values)
+        return FIRST_VALUE + len(self.values)
 
     @cached_property
     def _cell_of(self) -> dict[str, int]:
-        return {value: 3 + at for at, value in enumerate(self.values)}
+        return {value: FIRST_VALUE + at for at, value in enumerate(self.values)}
 
     def cells_of(self, vocabulary: tuple[str, ...]) -> IntArray:
         """The cell of each word (V,) of a window's vocabulary."""
@@ -146,6 +148,15 @@ class CategoricalCells:
             spot = np.minimum(np.searchsorted(self.rest, hashes), len(self.rest) - 1)
             cells[strange[self.rest[spot] == hashes]] = OTHER
         return cells
+
+    def unseen(self, column: Categories) -> dict[str, int]:
+        """Rows of each value of a column (n,) that the reference did not have."""
+        if self.open or self._cell_of.keys() >= set(column.values):
+            return {}
+        used, rows = np.unique(column.codes[column.codes >= 0], return_counts=True)
+        words = tuple(column.values[code] for code in used.tolist())
+        strange = np.flatnonzero(self.cells_of(words) == UNSEEN).tolist()
+        return {words[at]: int(rows[at]) for at in strange}
 
     def count(self, column: Categories, weight: FloatArray | None) -> FloatArray:
         """Counts (2, cells) of a column (n,) with weights (n,) or one each."""

@@ -21,6 +21,9 @@ IntArray = NDArray[np.int64]
 CodeArray = NDArray[np.int32]
 BoolArray = NDArray[np.bool_]
 
+MOST_KEPT_COLUMNS = 50
+"""Of the columns in a body or a file that the schema lacks, the first by name that are kept."""
+
 T = TypeVar("T", bound=np.generic)
 
 HOUR_US = 3_600_000_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from detectors.cells import NULL, OTHER, UNSEEN, NumericCells
+from detectors.cells import FIRST_VALUE, NULL, OTHER, UNSEEN, NumericCells
 from detectors.profile import Profile
 from detectors.records import FloatArray, IntArray, Task
 from detectors.shares import ShareScale
@@ -19,14 +19,15 @@ LOSS_SD = 0.5
 
 
 def share_of(profile: Profile, column: str, statistic: str) -> ShareScale:
-    """The reference value of a column's null, unseen or spike share."""
+    """The reference value of a column's null, unseen, spike or value share."""
     if statistic == "null_share":
         return ShareScale.of(profile.null_share(column))
     cells = profile.columns[column]
     if statistic == "unseen_share":
         return ShareScale.of(0.0 if isinstance(cells, NumericCells) else cells.unseen_rate)
     counts = profile.counts[column][0]
-    return ShareScale.of(float(counts[main_spike(profile, column)] / counts[1:].sum()))
+    cell = FIRST_VALUE if statistic == "value_share" else main_spike(profile, column)
+    return ShareScale.of(float(counts[cell] / counts[1:].sum()))
 
 
 def main_spike(profile: Profile, column: str) -> int:

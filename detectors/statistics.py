@@ -9,7 +9,7 @@ has y = 0 and v = infinity. Nothing here is ever NaN.
 | mean | (z̄ - reference) / sd of the score | σ²(1 + k/n) / n |
 | location | mean mid-rank of a column under the reference, centred, / its reference sd | same |
 | spread | mean distance of the mid-rank from ½, centred, / its reference sd | same |
-| null, unseen and spike share | log odds, see `detectors/shares.py` | there |
+| null, unseen, spike and value share | log odds, see `detectors/shares.py` | there |
 | mix | √Σ(q-p)²/(p+½/n) less its mean under the reference: Cohen's w | 1 / (2n) |
 | discrepancy | ‖mean features - reference‖ / √V less its mean there, V = trΣ | 1 / (2νn) |
 | loss | (mean loss - reference) / reference sd of one row | σ²(1 + k/n) / n |
@@ -42,7 +42,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from detectors.alignment.embedded import DISCREPANCY
-from detectors.cells import NULL, UNSEEN
+from detectors.cells import FIRST_VALUE, NULL, UNSEEN
 from detectors.profile import Profile
 from detectors.records import FloatArray, IntArray, Stream, StreamSpec
 from detectors.scales import (
@@ -332,7 +332,7 @@ def _compile(specs: Sequence[StreamSpec], profile: Profile) -> _Plan:
             raise ValueError(msg)
         elif stream.statistic in ("location", "spread"):
             of_columns["rank"].append(at)
-        elif stream.statistic in ("null_share", "unseen_share", "spike_share"):
+        elif stream.statistic in ("null_share", "unseen_share", "spike_share", "value_share"):
             of_columns["share"].append(at)
         elif stream.statistic == "mix":
             of_columns["mix"].append(at)
@@ -423,6 +423,8 @@ def _compile(specs: Sequence[StreamSpec], profile: Profile) -> _Plan:
 def _share_cell(profile: Profile, column: str, statistic: str) -> int:
     if statistic == "spike_share":
         return main_spike(profile, column)
+    if statistic == "value_share":
+        return FIRST_VALUE
     return NULL if statistic == "null_share" else UNSEEN
 
 

@@ -44,6 +44,7 @@ __all__ = [
     "label_streams",
     "statistics",
     "statistics_of",
+    "value_share_step",
 ]
 
 LABELLED_SHARE = 2.0 / 3.0
@@ -270,6 +271,11 @@ def share_step_of(statistic: str) -> float:
     return UNSEEN_STEP if statistic == "unseen_share" else NULL_STEP
 
 
+def value_share_step(profile: Profile, column: str) -> float:
+    """The smallest change that matters of the share of a column's first value."""
+    return _share_step(profile, column, "value_share")
+
+
 def _share_step(profile: Profile, column: str, statistic: str) -> float:
     return share_of(profile, column, statistic).smallest_effect(share_step_of(statistic))
 
@@ -285,7 +291,7 @@ def effect_words(spec: StreamSpec, effect: float, profile: Profile | None = None
     without it, in the units of the statistic.
     """
     stream = spec.stream
-    where = f" in {stream.slice}" if stream.slice else ""
+    where = f" in {stream.slice}" if stream.slice and stream.statistic != "value_share" else ""
     return f"{_phrase(stream, effect, profile)}{where}{VIEW_WORDS[stream.view]}"
 
 
@@ -296,6 +302,7 @@ def _phrase(stream: Stream, effect: float, profile: Profile | None) -> str:
             "null_share": f"null share of {stream.column}",
             "unseen_share": f"share of unseen values in {stream.column}",
             "spike_share": f"share of the usual value of {stream.column}",
+            "value_share": f"share of {stream.slice}",
         }[stream.statistic]
         if profile is None:
             return f"{what} {way} {size:.2f} log odds"

@@ -109,6 +109,7 @@ class Bank:
     prior: FleetPrior | None
     plan: Plan
     page_share: float = 1.0
+    ticket_share: float = 1.0
     level_walk: float = LEVEL_WALK
     walk_sd: FloatArray | None = None
     yearly: bool = False
@@ -294,13 +295,13 @@ def start_bank(
     )
 
 
-def betting_share(bank: Bank, page_share: float) -> Bank:
-    """The bank with its page streams betting this share of their weights from the next tick on.
+def betting_share(bank: Bank, page_share: float, ticket_share: float = 1.0) -> Bank:
+    """The bank with the streams of each tier betting a share of their weights from the next tick.
 
     What they have earned stays. Who shares weights so has to add up what all bet.
     """
-    plan = Plan.of(bank.specs, bank.budget, page_share=page_share)
-    return replace(bank, plan=plan, page_share=page_share)
+    plan = Plan.of(bank.specs, bank.budget, page_share=page_share, ticket_share=ticket_share)
+    return replace(bank, plan=plan, page_share=page_share, ticket_share=ticket_share)
 
 
 def prime(

@@ -43,8 +43,15 @@ class Plan:
     delta_min: FloatArray
 
     @classmethod
-    def of(cls, specs: Sequence[StreamSpec], budget: Budget, *, page_share: float = 1.0) -> Self:
-        """Streams of the page tier bet `page_share` of their weight.
+    def of(
+        cls,
+        specs: Sequence[StreamSpec],
+        budget: Budget,
+        *,
+        page_share: float = 1.0,
+        ticket_share: float = 1.0,
+    ) -> Self:
+        """Streams of the page tier bet `page_share` of their weight, the others `ticket_share`.
 
         Raises ValueError if a weight or practical effect is negative or a tier overspends.
         """
@@ -62,7 +69,7 @@ class Plan:
                 msg = f"weights of tier {tier} add up to {total:.6g}; a tier has 1 to share"
                 raise ValueError(msg)
         rows = [PAGE_ROW if spec.stream.tier is Tier.PAGE else OTHER_ROW for spec in specs]
-        shares = np.where(np.array(rows, np.int64) == PAGE_ROW, page_share, 1.0)
+        shares = np.where(np.array(rows, np.int64) == PAGE_ROW, page_share, ticket_share)
         return cls(
             weight=weight * shares,
             threshold=np.array(

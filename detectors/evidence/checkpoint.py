@@ -65,6 +65,7 @@ class SavedBank(msgspec.Struct, frozen=True):
     yearly: bool = False
     page_share: float = 1.0
     gate_share: float = 1.0
+    ticket_share: float = 1.0
 
 
 def encode(bank: Bank) -> bytes:
@@ -107,6 +108,7 @@ def encode(bank: Bank) -> bytes:
         level_walk=bank.level_walk,
         walk_sd=None if bank.walk_sd is None else pack(bank.walk_sd),
         page_share=bank.page_share,
+        ticket_share=bank.ticket_share,
         yearly=bank.yearly,
         gate_share=bank.gate_share,
         counted=_saved(bank.counted),
@@ -151,8 +153,14 @@ def decode(blob: bytes) -> Bank:
             unpack(prior.phi_weights),
             {name: (unpack(mean), unpack(var)) for name, (mean, var) in prior.season.items()},
         ),
-        plan=Plan.of(saved.specs, saved.budget, page_share=saved.page_share),
+        plan=Plan.of(
+            saved.specs,
+            saved.budget,
+            page_share=saved.page_share,
+            ticket_share=saved.ticket_share,
+        ),
         page_share=saved.page_share,
+        ticket_share=saved.ticket_share,
         level_walk=saved.level_walk,
         walk_sd=None if saved.walk_sd is None else unpack(saved.walk_sd),
         yearly=saved.yearly,

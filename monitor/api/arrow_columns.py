@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from detectors.records import BoolArray, Categories, FloatArray
-from monitor.api.decode_json import word_text
+from monitor.api.words import word_text
 
 
 class ColumnTypeError(ValueError):

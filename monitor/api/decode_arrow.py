@@ -34,6 +34,7 @@ from monitor.api.errors import RequestRefusedError
 from monitor.api.instants import parse_instants
 from monitor.api.json_rows import bound_columns
 from monitor.api.limits import IngestLimits, too_large
+from monitor.api.new_columns import new_of_table
 from monitor.api.row_types import EVENT_FIELDS, LABEL_FIELDS
 from monitor.api.screen import Draft, LabelDraft, screen_events, screen_labels
 from monitor.intake.batches import EventBatch, LabelBatch, Rejections, refusal
@@ -271,7 +272,8 @@ def decode_arrow_events(
     names = {column.name for column in schema.columns}
     known = (*EVENT_FIELDS, *(column.name for column in schema.columns))
     extra = [n for n in table.column_names if n not in names and n not in EVENT_FIELDS]
-    warnings = extra_warnings(extra, known)
+    new = new_of_table(table, extra, limits.new_columns)
+    warnings = extra_warnings(extra, known, kept=new.names)
     numeric: dict[str, FloatArray] = {}
     categorical: dict[str, Categories] = {}
     for spec in schema.columns:
@@ -310,8 +312,8 @@ def decode_arrow_events(
         full_score=reader.optional_numbers("full_score"),
         prediction=prediction,
         weight=None if weight is None else np.where(np.isnan(weight), 1.0, weight),
-        numeric=numeric,
-        categorical=categorical,
+        numeric={**numeric, **new.numeric},
+        categorical={**categorical, **new.categorical},
         domain=reader.optional_categories("domain"),
         version=reader.optional_categories("version"),
         arm=reader.optional_categories("arm"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from monitor.api.instants import parse_instants
 from monitor.api.json_rows import Rows, bound_columns, decode_body, sample_rows
 from monitor.api.learn_schema import LEARN_ROWS, learn_schema
 from monitor.api.limits import IngestLimits
+from monitor.api.new_columns import NewColumns, new_of_rows
 from monitor.api.row_types import (
     EVENT_FIELDS,
     LABEL_FIELDS,
@@ -24,6 +25,7 @@ from monitor.api.row_types import (
     label_rows,
 )
 from monitor.api.screen import Draft, LabelDraft, screen_events, screen_labels
+from monitor.api.words import categories_of
 from monitor.errors import did_you_mean
 from monitor.intake.batches import EventBatch, LabelBatch, Rejections, refusal
 from monitor.rows.named_classes import numbered
@@ -49,8 +51,9 @@ def decode_json_events(
     bound_columns(len(schema.columns), limits)
     rows = decode_body(body, event_rows(schema), limits, rejections, lines=lines)
     known = (*EVENT_FIELDS, *(column.name for column in schema.columns))
-    warnings = extra_warnings(rows.extra, known)
-    draft = _event_draft(rows, schema, warnings, rejections)
+    new = new_of_rows(rows.unknown, limits.new_columns)
+    warnings = extra_warnings(rows.extra, known, kept=new.names)
+    draft = _event_draft(rows, schema, new, warnings, rejections)
     return screen_events(
         draft,
         model=model,
@@ -125,21 +128,27 @@ def learn_json_schema(
     return schema
 
 
-def extra_warnings(extra: Sequence[str], known: Iterable[str]) -> list[str]:
-    """One line for each member that was not taken."""
+def extra_warnings(
+    extra: Sequence[str], known: Iterable[str], *, kept: Collection[str] = ()
+) -> list[str]:
+    """One line for each member that is not in the schema; those `kept` are new columns."""
     names = list(known)
     return [
-        f"'{name[:80]}' is not in the schema and was ignored.{did_you_mean(name, names)}"
+        f"'{name[:80]}' is not in the schema and was "
+        f"{'kept as a new column' if name in kept else 'ignored'}.{did_you_mean(name, names)}"
         for name in extra
     ]
 
 
-def _event_draft(rows: Rows, schema: Schema, warnings: list[str], rejections: Rejections) -> Draft:
+def _event_draft(
+    rows: Rows, schema: Schema, new: NewColumns, warnings: list[str], rejections: Rejections
+) -> Draft:
     events, numbers = rows.rows, rows.row_numbers
     if schema.embedding_dim:
         good = _embedding_rows(events, numbers, schema.embedding_dim, rejections)
         if len(good) < len(events):
             events, numbers = [events[row] for row in good.tolist()], numbers[good]
+            new = new.take(good)
     column = dict(zip(EVENT_FIELDS, _columns(events, len(EVENT_FIELDS)), strict=True))
     if not schema.embedding_dim and _present(column["embedding"]):
         warnings.append("'embedding' is not in the schema and was ignored.")
@@ -166,8 +175,8 @@ def _event_draft(rows: Rows, schema: Schema, warnings: list[str], rejections: Re
         full_score=_optional_numbers(column["full_score"]),
         prediction=prediction,
         weight=None if weight is None else np.where(np.isnan(weight), 1.0, weight),
-        numeric=numeric,
-        categorical=categorical,
+        numeric={**numeric, **new.numeric},
+        categorical={**categorical, **new.categorical},
         domain=_optional_words(column["domain"]),
         version=_optional_words(column["version"]),
         arm=_optional_words(column["arm"]),
@@ -213,7 +222,7 @@ def _numbers(name: str, column: tuple[Any, ...], warnings: list[str]) -> FloatAr
 
 def _words(name: str, column: tuple[Any, ...], warnings: list[str]) -> Categories:
     _warn_missing(name, column.count(MISSING_WORD), len(column), warnings)
-    return _categories(column)
+    return categories_of(column)
 
 
 def _warn_missing(name: str, missing: int, rows: int, warnings: list[str]) -> None:
@@ -227,37 +236,12 @@ def _warn_missing_score(score: FloatArray | None, rows: int, warnings: list[str]
         warnings.append(f"'score' is missing in {missing:,} of {rows:,} rows: null")
 
 
-def _categories(column: Sequence[Any]) -> Categories:
-    """Words (n,) as codes in order of first appearance; missing and null are -1.
-
-    Numbers and booleans become their text.
-    """
-    distinct = dict.fromkeys(column)
-    if not {type(word) for word in distinct} <= {str, type(None)}:
-        column = [word_text(word) for word in column]
-        distinct = dict.fromkeys(column)
-    distinct.pop(None, None)
-    distinct.pop(MISSING_WORD, None)
-    index = {word: code for code, word in enumerate(distinct)}
-    codes = map({**index, None: -1, MISSING_WORD: -1}.__getitem__, column)
-    return Categories(np.fromiter(codes, np.int32, len(column)), tuple(distinct))
-
-
-def word_text(value: object) -> str | None:
-    """A category as text: 3 and 3.0 are "3", true is "true"."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return None if value is None else str(value)
-
-
 def _optional_numbers(values: Sequence[float | None]) -> FloatArray | None:
     return np.array(values, dtype=np.float64) if _present(values) else None
 
 
 def _optional_words(values: Sequence[Any]) -> Categories | None:
-    return _categories(values) if _present(values) else None
+    return categories_of(values) if _present(values) else None
 
 
 def _fill(score: FloatArray, predicted: FloatArray | None) -> FloatArray:

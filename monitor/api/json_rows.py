@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from json import JSONDecoder
@@ -36,11 +36,16 @@ _DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Typed rows, their positions in the body (n,), and members nobody asked for."""
+    """Typed rows, their positions in the body (n,), and the names of members nobody asked for.
+
+    `unknown` (n,) holds the features among these, row by row, raw or parsed; () where there are
+    none.
+    """
 
     rows: list[Any]
     row_numbers: IntArray
     extra: tuple[str, ...]
+    unknown: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,16 +127,17 @@ def decode_body(
         _bound_rows(body.count(b'"id"'), limits)
     rows = _decode_whole(body, row_type, lines=lines, strict=True)
     extra: tuple[str, ...] = ()
+    unknown: list[dict[str, Any]] = []
     if rows is None:
         rows = _decode_whole(body, row_type, lines=lines, strict=False)
         if rows is None:
             return _decode_one_by_one(body, row_type, limits, rejections, lines=lines)
         try:
-            extra = _extra_members(body, row_type, limits, lines=lines)
+            extra, unknown = _extra_members(body, row_type, limits, lines=lines)
         except _DECODE_ERRORS:  # a name that nobody asked for and that is no text
             return _decode_one_by_one(body, row_type, limits, rejections, lines=lines)
     _bound_rows(len(rows), limits)
-    return Rows(rows, np.arange(len(rows), dtype=np.int64), extra)
+    return Rows(rows, np.arange(len(rows), dtype=np.int64), extra, unknown)
 
 
 def _decode_whole(body: bytes, row_type: RowType, *, lines: bool, strict: bool) -> list[Any] | None:
@@ -179,6 +185,7 @@ def _decode_one_by_one(
     rows: list[Any] = []
     numbers: list[int] = []
     extra: dict[str, None] = {}
+    unknown: list[dict[str, Any]] = []
     parts = _split_lines(body) if lines else _split_envelope(body, row_type.envelope_key)
     for number, (raw, parsed) in enumerate(parts):
         _bound_rows(number + 1, limits)
@@ -188,18 +195,27 @@ def _decode_one_by_one(
             _explain(number, raw, parsed, error, row_type, rejections)
             continue
         numbers.append(number)
-        if isinstance(parsed, dict):
-            _note_extra(parsed, row_type, extra)
-            bound_columns(len(row_type.features) + len(extra), limits)
-    return Rows(rows, np.array(numbers, dtype=np.int64), tuple(extra))
+        unknown.append(_note_extra(parsed, row_type, extra))
+        bound_columns(len(row_type.features) + len(extra), limits)
+    return Rows(
+        rows,
+        np.array(numbers, dtype=np.int64),
+        tuple(extra),
+        unknown if any(unknown) else (),
+    )
 
 
-def _note_extra(parsed: dict[str, Any], row_type: RowType, extra: dict[str, None]) -> None:
+def _note_extra(parsed: object, row_type: RowType, extra: dict[str, None]) -> dict[str, Any]:
+    """Add the names of a row's members nobody asked for to `extra`; the features among them."""
+    if not isinstance(parsed, dict):
+        return {}
     extra.update(dict.fromkeys(_text(key) for key in parsed if key not in row_type.fields))
     features = parsed.get("features")
-    if row_type.feature_type is not None and isinstance(features, dict):
-        names = (_text(key) for key in features if key not in row_type.features)
-        extra.update(dict.fromkeys(names))
+    if row_type.feature_type is None or not isinstance(features, dict):
+        return {}
+    unknown = {_text(key): v for key, v in features.items() if key not in row_type.features}
+    extra.update(dict.fromkeys(unknown))
+    return unknown
 
 
 def _text(name: str) -> str:
@@ -218,9 +234,10 @@ _RAW_ROWS: msgspec.json.Decoder[list[dict[str, msgspec.Raw]]] = msgspec.json.Dec
 
 def _extra_members(
     body: bytes, row_type: RowType, limits: IngestLimits, *, lines: bool
-) -> tuple[str, ...]:
-    """Members of a body that decodes, but that the schema does not have."""
+) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
+    """Members of a body that decodes, but not by the schema; the features among them, by row."""
     extra: dict[str, None] = {}
+    unknown: list[dict[str, Any]] = []
     if lines:
         rows: list[dict[str, msgspec.Raw]] = list(_RAW_MEMBERS.decode_lines(body))
     else:
@@ -231,15 +248,18 @@ def _extra_members(
     for row in rows:
         extra.update(dict.fromkeys(key for key in row if key not in row_type.fields))
         features = row.get("features")
+        strange: dict[str, Any] = {}
         if (
             row_type.feature_type is not None
             and features is not None
             and bytes(features) != b"null"
         ):
             members = _RAW_MEMBERS.decode(features)
-            extra.update(dict.fromkeys(key for key in members if key not in row_type.features))
+            strange = {key: raw for key, raw in members.items() if key not in row_type.features}
+            extra.update(dict.fromkeys(strange))
+        unknown.append(strange)
         bound_columns(len(row_type.features) + len(extra), limits)
-    return tuple(extra)
+    return tuple(extra), unknown if any(unknown) else []
 
 
 # ---- walking a body that does not decode ---------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,11 +9,9 @@ import pyarrow as pa
 
 from detectors.records import ColumnSpec, Kind, Schema, Task
 from monitor.api.row_types import EVENT_FIELDS
+from monitor.files.roles import is_name
 
 LEARN_ROWS = 1_000
-LONGEST_NAME = 200
-# Names that databases, logs or replies cannot hold; from whoever sends the first events.
-_NO_NAME = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -84,13 +81,9 @@ def _schema(
     has_score = "score" in seen or (task is Task.REGRESSION and "prediction" in seen)
     return Schema(
         task=task,
-        columns=tuple(column for column in columns if _is_name(column.name)),
+        columns=tuple(column for column in columns if is_name(column.name)),
         slices=slices,
         has_score=has_score,
         has_baseline="baseline_score" in seen,
         embedding_dim=dimension,
     )
-
-
-def _is_name(text: str) -> bool:
-    return 0 < len(text) <= LONGEST_NAME and not _NO_NAME.search(text)

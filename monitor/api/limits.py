@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from starlette.requests import ClientDisconnect
 
+from detectors.records import MOST_KEPT_COLUMNS
 from monitor.api.errors import RequestRefusedError
 
 MAX_ID_CHARACTERS = 200
@@ -29,6 +30,7 @@ _GZIP_MEMBERS = 1_000
 class IngestLimits:
     """Bounds of one request, and of all requests that are held at once.
 
+    Of the columns of a body that the schema lacks, the first `new_columns` by name are kept.
     What is held counts until it is committed. Beside it there are the columns made of it, about as
     large, and what the connections themselves have heard: a flood costs some 400 MiB.
     """
@@ -37,6 +39,7 @@ class IngestLimits:
     inflated_bytes: int = 128 * 2**20
     rows: int = 200_000
     columns: int = MAX_COLUMNS
+    new_columns: int = MOST_KEPT_COLUMNS
     read_seconds: float = 60.0
     in_flight_bytes: int = 128 * 2**20
     future_us: int = 3_600_000_000

@@ -146,9 +146,12 @@ class StreamLine(BaseModel):
     stream: str
     tier: Tier
     clock: Literal["feature", "label"]
-    followed: Literal["tick", "sparse", "row", "named"]
+    tick: str = Field(description="Event time between two looks, as in 6 h")
+    followed: Literal["tick", "sparse", "row", "cluster", "named"]
     why: str = Field(description="Why it is followed so; a named detector's run length in words")
-    weight: float | None = Field(description="Its share of the tier's budget")
+    promise: str = Field(description="warming, provisional, guaranteed, or not promised")
+    since: datetime | None = Field(description="When it joined, if it is not in the reference")
+    weight: float | None = Field(description="What of the tier's budget it may bet now")
     smallest_effect: float | None
     evidence: float | None = Field(description="Alarm at 1")
     run_length: dict[str, Any] | None = Field(description="Of a named detector, with its interval")

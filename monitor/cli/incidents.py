@@ -246,12 +246,16 @@ def _describe_domain(place: str, output: str, service: Service) -> None:
         click.echo(f"{model}/{domain}: {found['words']}")
         click.echo()
     print_table(
-        ("stream", "tier", "followed", "evidence", "why"),
+        ("stream", "tier", "tick", "followed", "promise", "evidence", "why"),
         [
             (
                 f"{line['stream']} *" if line["stands_out"] else line["stream"],
                 line["tier"],
+                line["tick"],
                 line["followed"],
+                line["promise"]
+                if line["since"] is None
+                else f"{line['promise']}, since {moment(line['since'])}",
                 "–" if line["evidence"] is None else f"{line['evidence']:.2g}",
                 line["why"],
             )

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from detectors.records import Settings
+from detectors.records import MOST_KEPT_COLUMNS, Settings
 from monitor.cli.options import role_options, settings_options
 from monitor.errors import UsageError
 from monitor.files.roles import BASELINE_CLASSES, ROLE_NAMES, Roles
@@ -81,7 +81,9 @@ def replay(
     )
     mappings = {} if mapping_file is None else read_mappings(mapping_file)
     theirs = frozenset(one.entry.here for mine in mappings.values() for one in mine)
-    log = read_table(log_path, roles, like=reference_table, besides=theirs)
+    log = read_table(
+        log_path, roles, like=reference_table, besides=theirs, new_columns=MOST_KEPT_COLUMNS
+    )
     for note in dict.fromkeys((*reference_table.notes, *log.notes)):
         errors.print(note, style="dim", highlight=False, markup=False)
     with _progress(errors) as on_tick:

@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from alerts.plain import plain
 from detectors.records import (
+    MOST_KEPT_COLUMNS,
     Budget,
     CalibratedTo,
     Design,
@@ -61,6 +62,7 @@ class ServiceConfig(Section):
     deliver_every: DurationUs = Field(1_000_000)
     retention: DurationUs = Field(parse_duration("90d", what="retention"))
     future_limit: DurationUs = Field(parse_duration("1h", what="future_limit"))
+    new_columns: int = Field(MOST_KEPT_COLUMNS, ge=0, le=2_000)
     token_env: str = "KEDGE_TOKEN"  # noqa: S105  # the name of a variable, no secret
     requests_per_minute: int = Field(6_000, ge=1)
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 
@@ -31,6 +32,10 @@ CONVENTIONAL: dict[str, tuple[str, ...]] = {
     "weight": ("weight",),
 }
 ROLE_NAMES = tuple(CONVENTIONAL)
+LONGEST_NAME = 200
+# Names that databases, logs or replies cannot hold; from whoever sends the first events.
+_NO_NAME = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+_RESERVED = frozenset(name for names in CONVENTIONAL.values() for name in names)
 _OPTION = {
     Says.CLASS: "probability",
     Says.BASELINE_CLASS: "baseline_probability",
@@ -72,6 +77,16 @@ class Roles:
         named = {name: getattr(self, name) for name in ROLE_NAMES}
         found = {column: role for role, column in named.items() if column is not None}
         return {**{one.column: _OPTION[one.says] for one in self.outputs}, **found}
+
+
+def is_name(text: str) -> bool:
+    """Whether databases, logs and replies can hold a column's name."""
+    return 0 < len(text) <= LONGEST_NAME and not _NO_NAME.search(text)
+
+
+def may_be_new(name: str) -> bool:
+    """Whether a column may be a feature nobody declared; not what rows say of ids and outcomes."""
+    return is_name(name) and name not in _RESERVED and not name.startswith("@")
 
 
 def has_baseline(window: Window, outputs: tuple[Output, ...]) -> bool:

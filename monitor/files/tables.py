@@ -35,6 +35,7 @@ from monitor.files.roles import (
     check_names,
     has_baseline,
     infer_roles,
+    may_be_new,
 )
 
 MAX_COLUMNS = 2_000
@@ -142,6 +143,7 @@ def read_table(
     like: Table | None = None,
     optional: frozenset[str] = frozenset(),
     besides: frozenset[str] = frozenset(),
+    new_columns: int = 0,
 ) -> Table:
     """A file as columns, roles filled in.
 
@@ -149,7 +151,8 @@ def read_table(
     over, so that a column which changed its type is seen as changed and not as another kind.
     `optional` names roles that this file may lack though the user named them, because the other
     file has them; what neither has is refused when that one is read. `besides` names columns to
-    read though the reference does not have them.
+    read though the reference does not have them; of the others that it lacks `new_columns` are
+    read, the first by name.
 
     Raises:
         InputError: if the file cannot be read or a role's column holds the wrong thing.
@@ -168,7 +171,15 @@ def read_table(
     else:
         _look_in_both(like, arrow.schema, source=str(path))
         roles = _present(like.roles, roles, arrow.schema, source=str(path))
-    return to_table(arrow, roles, path=str(path), inferred=inferred, like=like, besides=besides)
+    return to_table(
+        arrow,
+        roles,
+        path=str(path),
+        inferred=inferred,
+        like=like,
+        besides=besides,
+        new_columns=new_columns,
+    )
 
 
 def _baseline_there(roles: Roles, schema: pa.Schema) -> Roles:
@@ -224,6 +235,7 @@ def to_table(
     inferred: tuple[str, ...] = (),
     like: Table | None = None,
     besides: frozenset[str] = frozenset(),
+    new_columns: int = 0,
 ) -> Table:
     """An Arrow table whose roles are known, as columns."""
     source = path or "the table"
@@ -240,7 +252,7 @@ def to_table(
     if weight is not None and not np.all((weight > 0) & np.isfinite(weight)):
         msg = f"{source}: --weight {roles.weight} must be above 0 and finite in every row"
         raise InputError(msg)
-    numeric, categorical, feature_notes = _features(arrow, roles, like, besides)
+    numeric, categorical, feature_notes = _features(arrow, roles, like, besides, new_columns)
     notes += feature_notes
     ts_us, ts_notes = _instants(arrow, roles.timestamp, source)
     notes += ts_notes
@@ -287,7 +299,7 @@ def to_table(
 
 
 def _features(
-    arrow: pa.Table, roles: Roles, like: Table | None, besides: frozenset[str]
+    arrow: pa.Table, roles: Roles, like: Table | None, besides: frozenset[str], new_columns: int
 ) -> tuple[dict[str, FloatArray], dict[str, Categories], list[str]]:
     """Every column without a role, by the kind asked for, the reference's kind, or its type."""
     taken = set(roles.taken()) | set(roles.ignore)
@@ -298,6 +310,9 @@ def _features(
     known = {} if like is None else {c.name: c.kind for c in like.schema.columns}
     # What is new is not compared; where something is gone it may be that, under another name.
     renamed = any(name not in arrow.column_names for name in known)
+    beyond = {*known, *besides, *taken}
+    fresh = [] if like is None else [n for n in arrow.column_names if n not in beyond]
+    fresh = _watchable(arrow, fresh)[:new_columns]
     for name in arrow.column_names:
         # A column that both plays a role and is named as a feature or slice stays a feature.
         wanted = name in roles.numeric or name in roles.categorical
@@ -308,8 +323,9 @@ def _features(
         if name in taken and not (wanted or sliced):
             continue
         if like is not None and name not in known and name not in besides:
-            extra.append(name)
-            if not renamed:
+            if name not in fresh:
+                extra.append(name)
+            if name not in fresh and not renamed:
                 continue
         kind = arrow.schema.field(name).type
         if pa.types.is_dictionary(kind):
@@ -333,9 +349,26 @@ def _features(
             categorical[name] = _categories(arrow.column(name))
         else:
             notes.append(f"ignored {name}: a {kind} column is no feature")
+    if fresh:
+        what = "the reference does not have them"
+        notes.append(f"followed from their own first days, because {what}: {shortened(fresh)}")
     if extra:
         notes.append(f"not compared, because the reference does not have them: {shortened(extra)}")
     return numeric, categorical, notes
+
+
+def _watchable(arrow: pa.Table, names: list[str]) -> list[str]:
+    """By name, the columns that could be features: numbers, texts and booleans with some value."""
+    found = []
+    for name in sorted(names):
+        kind = arrow.schema.field(name).type
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+        number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+        text = pa.types.is_boolean(kind) or pa.types.is_string(kind) or _is_large(kind)
+        held = number or pa.types.is_decimal(kind) or text
+        if held and may_be_new(name) and arrow.column(name).null_count < arrow.num_rows:
+            found.append(name)
+    return found
 
 
 def _outputs(arrow: pa.Table, roles: Roles, source: str) -> dict[str, FloatArray]:

@@ -383,6 +383,7 @@ class Service:
             log.info("retention.done", pruned=str(pruned))
 
     def _puller(self, source: SourceConfig) -> Callable[[], None]:
+        from monitor.api.limits import IngestLimits
         from monitor.sources.base import open_source
         from monitor.sources.pull import pull_once
 
@@ -398,6 +399,7 @@ class Service:
                 schemas=self.schemas,
                 database=self.database,
                 clock=self.clock,
+                limits=IngestLimits(new_columns=self.config.service.new_columns),
             )
 
         return pull

@@ -140,7 +140,8 @@ def build_app(service: Service) -> FastAPI:
     def current() -> Config:
         return service.config
 
-    limits = IngestLimits(future_us=service.config.service.future_limit)
+    section = service.config.service
+    limits = IngestLimits(future_us=section.future_limit, new_columns=section.new_columns)
     context = ApiContext(
         database=service.database,
         config=current,

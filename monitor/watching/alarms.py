@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from detectors.alignment.embedded import SHOWN
 from detectors.evidence.bank import Alarm
+from detectors.profile import Profile
 from detectors.records import Finding, StreamSpec, Tier, to_datetime
 from detectors.streams import effect_words
 from monitor.watching.watch import Watch
@@ -20,13 +21,14 @@ def finding_of(
     instant_us: int,
     *,
     seen: float | None = None,
+    profile: Profile | None = None,
 ) -> Finding:
     """An alarm of the bank as a record people and rules can read.
 
     A lower loss wakes nobody, and a stream that is back where its reference was is only logged.
     `seen` is how far the stream has been from its reference since the onset. It is the effect
     that is told where it has the alarm's sign: the alarm's own is an estimate of the step, large
-    where ticks remember each other.
+    where ticks remember each other. `profile` is what the stream is held to, if not the watch's.
     """
     spec = specs[alarm.stream]
     effect = alarm.effect if seen is None or seen * alarm.effect <= 0.0 else seen
@@ -45,5 +47,5 @@ def finding_of(
         slice=spec.stream.slice,
         evidence=alarm.evidence,
         effect=effect,
-        detail=effect_words(spec, effect, watch.profile),
+        detail=effect_words(spec, effect, profile or watch.profile),
     )

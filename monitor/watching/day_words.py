@@ -10,7 +10,7 @@ from detectors.records import HOUR_US, Settings, to_datetime
 from monitor.durations import duration_words
 from monitor.watching.day_watch import DayWatch
 from monitor.watching.first_days import FirstDays
-from monitor.watching.newcomers import newcomer_words
+from monitor.watching.newcomer_words import newcomers_json
 from monitor.watching.progress import Progress
 
 NAMED_PEERS = 4
@@ -18,7 +18,7 @@ PARTS = ("first_days", "peers", "slow_change", "newcomers")
 
 
 def by_day_json(progress: Progress, settings: Settings) -> dict[str, Any]:
-    """Which days stand for a reference without times; peers; slow change; slices that joined.
+    """Which days stand for a reference without times; peers; slow change; newcomers.
 
     Every value is plain JSON; `words` are for reports. Empty where nothing is followed so.
     """
@@ -27,13 +27,8 @@ def by_day_json(progress: Progress, settings: Settings) -> dict[str, Any]:
         said["first_days"] = _first_days(progress.first_days)
     if progress.days:
         said |= {"peers": _peers(progress.days), "slow_change": _slow(progress.days, settings)}
-    if progress.newcomers is not None and progress.newcomers.joined:
-        said["newcomers"] = {
-            "words": newcomer_words(progress.newcomers),
-            "slices": {
-                one.name: to_datetime(one.since_us).isoformat() for one in progress.newcomers.joined
-            },
-        }
+    if newcomers := newcomers_json(progress.newcomers):
+        said["newcomers"] = newcomers
     return said
 
 

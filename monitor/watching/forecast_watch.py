@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from detectors.calibration.cluster_order import ALONE, clusters_in_order
@@ -74,10 +75,14 @@ class ForecastWatch:
     `seen` (m,) are digests of the clusters that have begun, at `seen_us` (m,). `days` holds sums
     (k, S) of each of the last 28 days, `total` (k,) those of all rows since the start: what
     `shift_of` reads. `told`: the verdict has been. `slots` hold slices that a search found; those
-    let go are not proposed before the instant `shelved` says.
+    let go are not proposed before the instant `shelved` says. `specs`, `tick_us` and `clusters` say
+    what is followed: its streams, every how much event time, by clusters or by rows.
     """
 
     forecasts: Forecasts
+    specs: tuple[StreamSpec, ...] = ()
+    tick_us: int = HOUR_US
+    clusters: bool = False
     seen: IntArray = field(default_factory=lambda: np.empty(0, np.int64))
     seen_us: IntArray = field(default_factory=lambda: np.empty(0, np.int64))
     days: dict[int, FloatArray] = field(default_factory=dict)
@@ -103,6 +108,9 @@ class ForecastWatch:
             "days": [[day, _out(sums)] for day, sums in self.days.items()],
             "total": _out(self.total),
             "told": self.told,
+            "specs": list(self.specs),
+            "tick_us": self.tick_us,
+            "clusters": self.clusters,
             "slots": [None if slot is None else slot.to_list() for slot in self.slots],
             "shelved": self.shelved,
         }
@@ -117,6 +125,9 @@ class ForecastWatch:
             days={day: _in(sums) for day, sums in stored["days"]},
             total=_in(stored["total"]),
             told=stored["told"],
+            specs=msgspec.convert(stored.get("specs", ()), tuple[StreamSpec, ...]),
+            tick_us=stored.get("tick_us", HOUR_US),
+            clusters=stored.get("clusters", False),
             slots=tuple(None if slot is None else Slot.of(slot) for slot in stored["slots"]),
             shelved=dict(stored["shelved"]),
         )
@@ -131,7 +142,16 @@ def open_forecast_watch(watch: Watch) -> ForecastWatch | None:
     """Nothing staked yet; None where clusters are unknown or ticks are row counts."""
     if not watch.forecast_specs or watch.settings.tick_rows is not None:
         return None
-    return ForecastWatch(start_forecasts(len(watch.forecast_specs) - 1 + len(NO_SLOTS)))
+    forecasts = start_forecasts(len(watch.forecast_specs) - 1 + len(NO_SLOTS))
+    return described(ForecastWatch(forecasts), watch)
+
+
+def described(forecast_watch: ForecastWatch, watch: Watch) -> ForecastWatch:
+    """The same with what it follows written in it, which earlier builds did not save."""
+    forecast_watch.specs = watch.forecast_specs
+    forecast_watch.tick_us = watch.base_tick_us
+    forecast_watch.clusters = bool(watch.profile.clusters)
+    return forecast_watch
 
 
 def gathering(

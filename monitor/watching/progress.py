@@ -101,8 +101,8 @@ class Progress:
     counts those there ever were. `doubt_told`: harm against an unfit baseline has its ticket.
     `days` follow streams by the day, one a clock. `ill` holds, by stream, the spans of event time
     (us; -1: still) in which the domain was ill by itself; others leave it out for as long.
-    `newcomers` are slices that the reference lacks. `first_days` become the reference in time of a
-    domain whose reference is a table.
+    `newcomers` are slices, columns and categories that the reference lacks. `first_days` become the
+    reference in time of a domain whose reference is a table.
     """
 
     feature: TickClock

@@ -55,12 +55,13 @@ from monitor.watching.fleet_watch import (
     open_fleet_watch,
     step_fleet,
 )
-from monitor.watching.forecast_watch import followed_slices
+from monitor.watching.forecast_watch import described, followed_slices
 from monitor.watching.in_step import in_step
 from monitor.watching.judgement import Ledger, Step, current_verdict, judge, standing_verdict
 from monitor.watching.lender import Lender
 from monitor.watching.lending import Lending
 from monitor.watching.named import run_lengths
+from monitor.watching.newcomers import open_newcomers
 from monitor.watching.pipeline import (
     Evaluation,
     Lend,
@@ -436,6 +437,11 @@ class Runner:
             return _Loaded(watch, progress, 0, versions)
         if stored.fingerprint == watch.fingerprint:
             progress = Progress.from_bytes(stored.body)
+            # A build that followed fewer newcomers, or did not say what forecasts are, saved less.
+            if progress.newcomers is None:
+                progress.newcomers = open_newcomers(watch)
+            if progress.forecast_watch is not None:
+                described(progress.forecast_watch, watch)
             progress.scorer = scorer
             progress.cohort_days = self._cohort_days(watch, progress)
             return _Loaded(watch, progress, stored.epoch, versions)

@@ -8,7 +8,8 @@ over all of them, and stays true when people look again; a p-value a column woul
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,11 @@ import numpy as np
 from detectors.evidence.bank import Bank
 from detectors.evidence.budget import pace_of
 from detectors.multiple import e_benjamini_hochberg
-from detectors.records import HOUR_US, FloatArray
-from monitor.reports.forms import finite
+from detectors.newcomers import SHARE
+from detectors.records import HOUR_US, FloatArray, Maturity, Tier, to_datetime
+from monitor.durations import duration_words
+from monitor.reports.forms import finite, iso
+from monitor.watching.forecast_watch import found_specs
 from monitor.watching.named import run_lengths
 from monitor.watching.progress import Progress, TickClock
 
@@ -28,45 +32,76 @@ HOW = {
     "tick": "by ticks",
     "sparse": "sparse",
     "row": "row by row",
+    "cluster": "cluster by cluster",
     NAMED: "by a named detector",
 }
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Followed:
+    """A clock whose streams are told: of a newcomer with when it joined and what it may stake.
+
+    `most` (K,) is the most weight that each stream can have had so far.
+    """
+
+    name: str
+    clock: TickClock
+    most: FloatArray
+    since_us: int | None = None
+
+
 def followed_streams(progress: Progress) -> list[dict[str, Any]]:
-    """Every stream with its mode; named detectors last, with the run length they reached."""
+    """Every stream with its tick, mode and promise; named detectors last, with their run length.
+
+    `weight` is what of its tier's budget it may bet now; `since` when it joined, if it did.
+    """
     lines: list[dict[str, Any]] = []
     logs: list[FloatArray] = []
-    for name, clock in _clocks(progress):
-        wealth = clock.bank.wealth
-        logs.append(log_e_values(clock.bank, _hours(progress, clock)))
-        for k, spec in enumerate(clock.bank.specs):
-            threshold = float(clock.bank.plan.threshold[k])
+    for one in _followed(progress):
+        bank, hours = one.clock.bank, _hours(progress, one.clock)
+        wealth = bank.wealth
+        logs.append(log_e_values(bank, hours, one.most))
+        for k, spec in enumerate(bank.specs):
+            threshold = float(bank.plan.threshold[k])
             lines.append(
                 {
                     "stream": spec.stream.id,
                     "tier": spec.stream.tier.value,
-                    "clock": name,
-                    "followed": clock.bank.counted.following[k].value,
-                    "why": clock.bank.counted.why[k],
-                    "weight": spec.weight,
+                    "clock": one.name,
+                    "tick": _tick_of(one.clock),
+                    "followed": bank.counted.following[k].value,
+                    "why": bank.counted.why[k],
+                    "promise": promise_of(bank, spec.stream.tier),
+                    "since": None if one.since_us is None else iso(to_datetime(one.since_us)),
+                    "weight": float(bank.plan.weight[k]),
                     "smallest_effect": spec.delta_min,
                     "evidence": finite(float(wealth[k]) / threshold) if threshold > 0 else None,
                     "run_length": None,
                 }
             )
-    every = np.concatenate(logs) if logs else np.empty(0)
-    kept = e_benjamini_hochberg(every, FALSE_DISCOVERY)
+    by_cluster = list(_forecast_lines(progress))
+    lines += [line for line, _ in by_cluster]
+    logs.append(np.array([log for _, log in by_cluster]))
+    kept = e_benjamini_hochberg(np.concatenate(logs), FALSE_DISCOVERY)
     for line, stands_out in zip(lines, kept, strict=True):
         line["stands_out"] = bool(stands_out)
     return [*lines, *_named(progress)]
 
 
-def log_e_values(bank: Bank, hours: float) -> FloatArray:
+def promise_of(bank: Bank, tier: Tier) -> str:
+    """How far the promise of a tier has come, in a word or two."""
+    doubt = bank.why_not_tickets if tier is Tier.TICKET else bank.why_not
+    grown = bank.maturity is Maturity.GUARANTEED
+    return "not promised" if grown and doubt else bank.maturity.value
+
+
+def log_e_values(bank: Bank, hours: float, most: FloatArray | None = None) -> FloatArray:
     """Log of wealth over the most a stream can have been staked in so many hours, (K,).
 
-    NaN for a stream without weight, or before anything was bet.
+    `most` (K,) is the most weight it can have had, else what it has now. NaN for a stream without
+    weight, or before anything was bet.
     """
-    staked = bank.plan.weight * hours
+    staked = (bank.plan.weight if most is None else most) * hours
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log(bank.wealth) - np.log(staked)
     if not bank.live or bank.state is None:
@@ -97,7 +132,7 @@ def _words(counts: Mapping[str, int], out: Sequence[str]) -> str:
     return f"{told}; {', '.join(out[:3])}{more} stand out (e-BH at {FALSE_DISCOVERY:.0%})"
 
 
-def _clocks(progress: Progress) -> list[tuple[str, TickClock]]:
+def _followed(progress: Progress) -> Iterator[_Followed]:
     clocks: list[tuple[str, TickClock]] = [
         ("feature", progress.feature),
         ("label", progress.label),
@@ -107,7 +142,52 @@ def _clocks(progress: Progress) -> list[tuple[str, TickClock]]:
     if progress.volume_watch is not None:
         clocks.append(("feature", progress.volume_watch.clock))
     clocks += [(days.name, clock) for days in progress.days for clock in days.clocks]
-    return clocks
+    for name, clock in clocks:
+        yield _Followed(name, clock, np.array([spec.weight for spec in clock.bank.specs]))
+    for one in [] if progress.newcomers is None else progress.newcomers.joined:
+        own = sum(spec.weight for clock in one.clocks.values() for spec in clock.bank.specs)
+        for name, clock in one.clocks.items():
+            weights = np.array([spec.weight for spec in clock.bank.specs])
+            most = SHARE * weights / own if own else weights
+            yield _Followed(name, clock, most, one.since_us)
+
+
+def _forecast_lines(progress: Progress) -> Iterator[tuple[dict[str, Any], float]]:
+    """The streams of evidence by cluster, each with the log of its e-value.
+
+    That of a slice which a search found is not compared: its stake has varied with the others'.
+    """
+    watch, label = progress.forecast_watch, progress.label
+    if watch is None:
+        return
+    threshold = label.bank.budget.threshold_hours(Tier.PAGE)
+    logs = np.logaddexp.reduce(watch.forecasts.wealth, axis=1)
+    hours = _hours(progress, label)
+    for at, spec in enumerate((*watch.specs, *found_specs(watch))):
+        if spec is None:
+            continue
+        slot = watch.slots[at - len(watch.specs)] if at >= len(watch.specs) else None
+        unit = "cluster" if watch.clusters else "row"
+        line = {
+            "stream": spec.stream.id,
+            "tier": spec.stream.tier.value,
+            "clock": "label",
+            "tick": duration_words(watch.tick_us),
+            "followed": unit,
+            "why": f"each {unit} is judged by what its outcomes were likely to be",
+            "promise": label.bank.maturity.value,
+            "since": None if slot is None else iso(to_datetime(slot.born_us)),
+            "weight": spec.weight,
+            "smallest_effect": spec.delta_min,
+            "evidence": finite(float(np.exp(logs[at]) / threshold)),
+            "run_length": None,
+        }
+        staked = spec.weight * hours
+        yield line, float(logs[at] - np.log(staked)) if slot is None and staked > 0.0 else np.nan
+
+
+def _tick_of(clock: TickClock) -> str:
+    return "rows" if clock.bank.row_ticks else duration_words(clock.tick_us)
 
 
 def _hours(progress: Progress, clock: TickClock) -> float:
@@ -124,8 +204,11 @@ def _named(progress: Progress) -> list[dict[str, Any]]:
             "stream": f"{one['signal']}.{one['method']}",
             "tier": "ticket",
             "clock": "label" if one["signal"] == "loss" else "feature",
+            "tick": _tick_of(progress.label if one["signal"] == "loss" else progress.feature),
             "followed": NAMED,
             "why": one["words"],
+            "promise": "by its run length",
+            "since": None,
             "weight": None,
             "smallest_effect": None,
             "evidence": None,

@@ -339,10 +339,74 @@ def test_extra_and_missing_features_are_warnings(service: Service) -> None:
 
     assert counts(reply) == expected(accepted=4)
     warnings = "\n".join(reply.json()["warnings"])
-    assert "'aeg' is not in the schema and was ignored. Did you mean 'age'?" in warnings
+    assert (
+        "'aeg' is not in the schema and was kept as a new column. Did you mean 'age'?" in warnings
+    )
     assert "'scor' is not in the schema and was ignored. Did you mean 'score'?" in warnings
     assert "'age' is missing in 3 of 4 rows" in warnings
     assert np.isnan(service.stored().numeric["age"]).sum() == 3
+
+
+NEW: list[dict[str, Any]] = [
+    {"n": 1, "b": True, "w": "x", "m": 2, "l": [1], "z": None, "h": 1},
+    {"n": 2.5, "b": False, "w": "y", "m": "two", "l": 3, "h": 10**400},
+    {"n": None, "w": "x" * 1_001, "h": 1},
+]
+
+
+@pytest.mark.parametrize("spoilt", [False, True])
+def test_features_that_nobody_declared_are_kept_and_cost_no_row(
+    service: Service, spoilt: bool
+) -> None:
+    """Whether the body decodes as a whole or row by row."""
+    rows = [event(i, features={"age": 1, "job": "x"} | new) for i, new in enumerate(NEW)]
+    body = {"model": "m", "events": [*rows, *([{"id": 5}] if spoilt else [])]}
+    reply = service.client.post("/v1/events", json=body)
+
+    assert counts(reply) == expected(accepted=3, rejected=int(spoilt))
+    stored = service.stored()
+    assert stored.numeric.keys() == {"age", "h", "n"}
+    assert stored.numeric["n"].tolist() == pytest.approx([1.0, 2.5, np.nan], nan_ok=True)
+    assert stored.numeric["h"].tolist() == pytest.approx([1.0, np.nan, 1.0], nan_ok=True)
+    assert stored.categorical.keys() == {"job", "b", "w", "m"}
+    assert stored.categorical["b"].strings().tolist() == ["true", "false", None]
+    assert stored.categorical["w"].strings().tolist() == ["x", "y", None]
+    assert stored.categorical["m"].strings().tolist() == ["2", "two", None]
+    warnings = "\n".join(reply.json()["warnings"])
+    assert "'n' is not in the schema and was kept as a new column" in warnings
+    assert "'l' is not in the schema and was ignored" in warnings
+
+
+def test_arrow_columns_that_nobody_declared_are_kept_by_their_types(service: Service) -> None:
+    table = as_arrow([event(i) for i in range(3)])
+    for name, column in {
+        "n": pa.array([1.0, float("nan"), float("inf")]),
+        "b": pa.array([True, None, False]),
+        "w": pa.array(["x", "y\0", "x" * 1_001]),
+        "when": pa.array([0, 1, 2], pa.timestamp("us")),
+        "nothing": pa.array([None, None, None], pa.float64()),
+        "label": pa.array([0, 1, 0]),
+        "@score": pa.array([0.1, 0.2, 0.3]),
+    }.items():
+        table = table.append_column(name, column)
+    reply = service.client.post("/v1/events?model=m", content=stream(table), headers=ARROW)
+
+    assert counts(reply) == expected(accepted=3)
+    stored = service.stored()
+    assert stored.numeric.keys() == {"age", "n"}, "a label is no feature, and a time is no number"
+    assert stored.numeric["n"].tolist() == pytest.approx([1.0, np.nan, np.nan], nan_ok=True)
+    assert stored.categorical["b"].strings().tolist() == ["true", None, "false"]
+    assert stored.categorical["w"].strings().tolist() == ["x", None, None]
+
+
+@pytest.mark.parametrize(("most", "kept"), [(3, {"x00", "x01", "x02"}), (0, set())])
+def test_of_many_new_columns_the_first_by_name_are_kept(
+    tmp_path: Path, most: int, kept: set[str]
+) -> None:
+    new = {f"x{at:02}": at for at in reversed(range(40))}
+    with serving(tmp_path, limits=IngestLimits(new_columns=most)) as service:
+        service.post([event(1, features={"age": 1, "job": "x"} | new)])
+        assert service.stored().numeric.keys() - {"age"} == kept
 
 
 def test_null_is_missing_without_a_warning(service: Service) -> None:

@@ -26,6 +26,7 @@ from monitor.watching.forecast_watch import ForecastWatch
 from monitor.watching.judgement import Ledger, judge
 from monitor.watching.pipeline import evaluate, open_progress
 from monitor.watching.progress import Progress
+from monitor.watching.standing import followed_streams, streams_summary
 from monitor.watching.watch import Watch, open_watch
 
 START_US = 20_000 * DAY_US
@@ -100,6 +101,19 @@ def test_a_lasting_shift_pages_by_cluster_with_its_size_and_copies_page_nobody(
     assert "below the scores" in first.detail
     fair, _ = findings(watched(), matches(range(30, 100), 3))
     assert [f for f in fair if f.stream.startswith("calibration")] == []
+
+
+def test_evidence_by_cluster_is_described_with_its_tick_and_its_promise() -> None:
+    """What is followed without ticks of its own is told, and told again when read back."""
+    _, progress = findings(watched(), matches(range(30, 60), 3))
+    lines = {line["stream"]: line for line in followed_streams(progress)}
+    line = lines["calibration.by_cluster"]
+    assert (line["followed"], line["tick"], line["promise"]) == ("cluster", "1 d", "guaranteed")
+    assert line["weight"] > 0.0
+    assert 0.0 <= line["evidence"] < 1.0
+    assert not line["stands_out"]
+    assert "cluster by cluster" in streams_summary(list(lines.values()))["words"]
+    assert followed_streams(Progress.from_bytes(progress.to_bytes())) == list(lines.values())
 
 
 def test_the_checkpoint_may_be_taken_anywhere(shifted: Window) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from detectors.newcomers import MOST, SHARE
 from detectors.records import (
     DAY_US,
     HOUR_US,
@@ -23,7 +24,7 @@ from detectors.records import (
     Window,
 )
 from monitor.rows.held import FileRows
-from monitor.watching.newcomers import MOST, SHARE, newcomer_words
+from monitor.watching.newcomer_words import newcomer_words
 from monitor.watching.pipeline import evaluate, open_progress
 from monitor.watching.progress import Progress
 from monitor.watching.watch import Watch, open_watch

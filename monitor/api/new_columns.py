@@ -1,0 +1,120 @@
+"""Features that a model's schema lacks, as they come: kept as columns, so that they can be watched.
+
+What is kept never costs a row: a value that no column can hold is missing. Of the names in a body
+the first by name are kept, so that the same ones are whatever the order they came in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from detectors.records import Categories, FloatArray, IntArray
+from monitor.api.arrow_columns import categories, is_number, is_text, numbers, value_type
+from monitor.api.limits import MAX_TEXT_CHARACTERS
+from monitor.api.words import categories_of
+from monitor.files.roles import may_be_new
+
+
+@dataclass(frozen=True, slots=True)
+class NewColumns:
+    """Columns (n,) that the schema lacks, by name."""
+
+    numeric: Mapping[str, FloatArray] = field(default_factory=dict)
+    categorical: Mapping[str, Categories] = field(default_factory=dict)
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset((*self.numeric, *self.categorical))
+
+    def take(self, rows: IntArray) -> NewColumns:
+        """The rows at an index, in that order."""
+        return NewColumns(
+            {name: column[rows] for name, column in self.numeric.items()},
+            {name: column.take(rows) for name, column in self.categorical.items()},
+        )
+
+
+def new_of_rows(unknown: Sequence[Mapping[str, Any]], most: int) -> NewColumns:
+    """The features (n,) that JSON rows have besides the schema's: numbers, texts and booleans.
+
+    Values may be raw JSON. A feature that is a list or an object somewhere is no column.
+    """
+    numeric: dict[str, FloatArray] = {}
+    categorical: dict[str, Categories] = {}
+    for name in sorted({name for row in unknown for name in row if may_be_new(name)}):
+        if len(numeric) + len(categorical) >= most:
+            break
+        values = [_plain(row.get(name)) for row in unknown]
+        kinds = {type(value) for value in values} - {type(None)}
+        if not kinds or kinds & {list, dict}:
+            continue
+        if kinds <= {int, float}:
+            numeric[name] = np.array([_number(value) for value in values])
+        else:
+            categorical[name] = categories_of(values)
+    return NewColumns(numeric, categorical)
+
+
+def new_of_table(table: pa.Table, names: Sequence[str], most: int) -> NewColumns:
+    """The same of the Arrow columns `names`, by their types; other types are left out."""
+    numeric: dict[str, FloatArray] = {}
+    categorical: dict[str, Categories] = {}
+    for name in sorted(filter(may_be_new, names)):
+        if len(numeric) + len(categorical) >= most:
+            break
+        column = table.column(name)
+        kind = value_type(column)
+        if column.null_count == len(column):
+            continue
+        if is_number(kind):
+            values, wrong = numbers(column, lenient=True)
+            numeric[name] = np.where(wrong, np.nan, values)
+        elif is_text(kind) or pa.types.is_boolean(kind):
+            categorical[name] = _short(categories(column))
+    return NewColumns(numeric, categorical)
+
+
+def _plain(value: Any) -> Any:
+    """A value as Python has it; None for what no column can hold."""
+    if isinstance(value, msgspec.Raw):
+        try:
+            value = msgspec.json.decode(value)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+    if isinstance(value, str):
+        return value if _is_word(value) else None
+    return value if isinstance(value, bool | int | float | list | dict) else None
+
+
+def _number(value: float | None) -> float:
+    try:
+        number = np.nan if value is None else float(value)
+    except OverflowError:
+        return np.nan
+    return number if np.isfinite(number) else np.nan
+
+
+def _is_word(text: str) -> bool:
+    """Whether a text can be a category: not too long, without a NUL, of valid Unicode."""
+    if len(text) > MAX_TEXT_CHARACTERS or "\0" in text:
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _short(words: Categories) -> Categories:
+    """The column with what cannot be a category as null."""
+    good = [_is_word(word) for word in words.values]
+    if all(good):
+        return words
+    lost = np.array([not kept for kept in [*good, True]])
+    return Categories(np.where(lost[words.codes], np.int32(-1), words.codes), words.values)
