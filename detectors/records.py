@@ -22,7 +22,7 @@ CodeArray = NDArray[np.int32]
 BoolArray = NDArray[np.bool_]
 
 MOST_KEPT_COLUMNS = 50
-"""Of the columns in a body or a file that the schema lacks, the first by name that are kept."""
+"""Of the columns that a schema lacks so many are kept at a time, the first by name."""
 
 T = TypeVar("T", bound=np.generic)
 

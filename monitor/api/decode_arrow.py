@@ -34,7 +34,7 @@ from monitor.api.errors import RequestRefusedError
 from monitor.api.instants import parse_instants
 from monitor.api.json_rows import bound_columns
 from monitor.api.limits import IngestLimits, too_large
-from monitor.api.new_columns import new_of_table
+from monitor.api.new_columns import Admit, first_by_name, new_of_table
 from monitor.api.row_types import EVENT_FIELDS, LABEL_FIELDS
 from monitor.api.screen import Draft, LabelDraft, screen_events, screen_labels
 from monitor.intake.batches import EventBatch, LabelBatch, Rejections, refusal
@@ -257,9 +257,11 @@ def decode_arrow_events(
     now_us: int,
     limits: IngestLimits,
     lenient: bool = False,
+    admit: Admit | None = None,
 ) -> EventBatch:
     """Events of a table, features as plain columns.
 
+    Of the columns that the schema lacks those that `admit` lets in are kept too.
     A column of the wrong type refuses the whole table; a wrong value refuses its row.
 
     Raises:
@@ -272,7 +274,7 @@ def decode_arrow_events(
     names = {column.name for column in schema.columns}
     known = (*EVENT_FIELDS, *(column.name for column in schema.columns))
     extra = [n for n in table.column_names if n not in names and n not in EVENT_FIELDS]
-    new = new_of_table(table, extra, limits.new_columns)
+    new = new_of_table(table, extra, admit or first_by_name(limits.new_columns))
     warnings = extra_warnings(extra, known, kept=new.names)
     numeric: dict[str, FloatArray] = {}
     categorical: dict[str, Categories] = {}

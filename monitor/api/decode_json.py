@@ -15,7 +15,7 @@ from monitor.api.instants import parse_instants
 from monitor.api.json_rows import Rows, bound_columns, decode_body, sample_rows
 from monitor.api.learn_schema import LEARN_ROWS, learn_schema
 from monitor.api.limits import IngestLimits
-from monitor.api.new_columns import NewColumns, new_of_rows
+from monitor.api.new_columns import Admit, NewColumns, first_by_name, new_of_rows
 from monitor.api.row_types import (
     EVENT_FIELDS,
     LABEL_FIELDS,
@@ -39,8 +39,11 @@ def decode_json_events(
     now_us: int,
     limits: IngestLimits,
     lines: bool = False,
+    admit: Admit | None = None,
 ) -> EventBatch:
     """Events of one JSON envelope, or of one object a line, as columns.
+
+    Of the features that the schema lacks those that `admit` lets in are columns too.
 
     Raises:
         RequestRefusedError: where the body as a whole cannot be read. Rows that cannot are in
@@ -51,7 +54,7 @@ def decode_json_events(
     bound_columns(len(schema.columns), limits)
     rows = decode_body(body, event_rows(schema), limits, rejections, lines=lines)
     known = (*EVENT_FIELDS, *(column.name for column in schema.columns))
-    new = new_of_rows(rows.unknown, limits.new_columns)
+    new = new_of_rows(rows.unknown, admit or first_by_name(limits.new_columns))
     warnings = extra_warnings(rows.extra, known, kept=new.names)
     draft = _event_draft(rows, schema, new, warnings, rejections)
     return screen_events(

@@ -351,11 +351,22 @@ def _decode_events(
             else learn_json_schema(body, task, limits, lines=lines)
         )
         schema = service.schemas.learnt(name, found) if found.columns else found
+    admit = partial(
+        service.ingest.new_names.admit, name, now_us=now_us, most=service.limits.new_columns
+    )
     if table is not None:
-        batch = decode_arrow_events(table, model=name, schema=schema, now_us=now_us, limits=limits)
+        batch = decode_arrow_events(
+            table, model=name, schema=schema, now_us=now_us, limits=limits, admit=admit
+        )
     else:
         batch = decode_json_events(
-            body, model=name, schema=schema, now_us=now_us, limits=limits, lines=lines
+            body,
+            model=name,
+            schema=schema,
+            now_us=now_us,
+            limits=limits,
+            lines=lines,
+            admit=admit,
         )
     return _of_tenant(batch, tenant)
 

@@ -30,7 +30,7 @@ _GZIP_MEMBERS = 1_000
 class IngestLimits:
     """Bounds of one request, and of all requests that are held at once.
 
-    Of the columns of a body that the schema lacks, the first `new_columns` by name are kept.
+    Of the columns that a model's schema lacks `new_columns` are kept at a time.
     What is held counts until it is committed. Beside it there are the columns made of it, about as
     large, and what the connections themselves have heard: a flood costs some 400 MiB.
     """

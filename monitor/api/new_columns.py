@@ -1,12 +1,11 @@
 """Features that a model's schema lacks, as they come: kept as columns, so that they can be watched.
 
-What is kept never costs a row: a value that no column can hold is missing. Of the names in a body
-the first by name are kept, so that the same ones are whatever the order they came in.
+What is kept never costs a row: a value that no column can hold is missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +18,9 @@ from monitor.api.arrow_columns import categories, is_number, is_text, numbers, v
 from monitor.api.limits import MAX_TEXT_CHARACTERS
 from monitor.api.words import categories_of
 from monitor.files.roles import may_be_new
+
+Admit = Callable[[Sequence[str]], frozenset[str]]
+"""Which of some names may be kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +42,15 @@ class NewColumns:
         )
 
 
-def new_of_rows(unknown: Sequence[Mapping[str, Any]], most: int) -> NewColumns:
+def new_of_rows(unknown: Sequence[Mapping[str, Any]], admit: Admit) -> NewColumns:
     """The features (n,) that JSON rows have besides the schema's: numbers, texts and booleans.
 
     Values may be raw JSON. A feature that is a list or an object somewhere is no column.
     """
     numeric: dict[str, FloatArray] = {}
     categorical: dict[str, Categories] = {}
-    for name in sorted({name for row in unknown for name in row if may_be_new(name)}):
-        if len(numeric) + len(categorical) >= most:
-            break
+    first = {name: value for row in reversed(unknown) for name, value in row.items()}
+    for name in _admitted([n for n, value in first.items() if not _is_nested(value)], admit):
         values = [_plain(row.get(name)) for row in unknown]
         kinds = {type(value) for value in values} - {type(None)}
         if not kinds or kinds & {list, dict}:
@@ -61,23 +62,40 @@ def new_of_rows(unknown: Sequence[Mapping[str, Any]], most: int) -> NewColumns:
     return NewColumns(numeric, categorical)
 
 
-def new_of_table(table: pa.Table, names: Sequence[str], most: int) -> NewColumns:
+def new_of_table(table: pa.Table, names: Sequence[str], admit: Admit) -> NewColumns:
     """The same of the Arrow columns `names`, by their types; other types are left out."""
     numeric: dict[str, FloatArray] = {}
     categorical: dict[str, Categories] = {}
-    for name in sorted(filter(may_be_new, names)):
-        if len(numeric) + len(categorical) >= most:
-            break
+    for name in _admitted([name for name in names if _holds_plain(table.column(name))], admit):
         column = table.column(name)
-        kind = value_type(column)
-        if column.null_count == len(column):
-            continue
-        if is_number(kind):
+        if is_number(value_type(column)):
             values, wrong = numbers(column, lenient=True)
             numeric[name] = np.where(wrong, np.nan, values)
-        elif is_text(kind) or pa.types.is_boolean(kind):
+        else:
             categorical[name] = _short(categories(column))
     return NewColumns(numeric, categorical)
+
+
+def first_by_name(most: int) -> Admit:
+    """What is let in where nothing is known of other bodies."""
+    return lambda names: frozenset(sorted(names)[:most])
+
+
+def _admitted(names: Sequence[str], admit: Admit) -> list[str]:
+    return sorted(admit([name for name in names if may_be_new(name)]))
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, list | dict) or (
+        isinstance(value, msgspec.Raw) and bytes(memoryview(value)[:1]) in (b"[", b"{")
+    )
+
+
+def _holds_plain(column: pa.ChunkedArray) -> bool:
+    """Whether an Arrow column holds numbers, texts or booleans, and not nulls alone."""
+    kind = value_type(column)
+    plain = is_number(kind) or is_text(kind) or pa.types.is_boolean(kind)
+    return plain and column.null_count < len(column)
 
 
 def _plain(value: Any) -> Any:

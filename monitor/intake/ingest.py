@@ -24,6 +24,7 @@ from detectors.records import DAY_US, HOUR_US, BoolArray, IntArray, concat_windo
 from monitor.clock import Clock
 from monitor.errors import KedgeError
 from monitor.intake.batches import EventBatch, LabelBatch, Refused
+from monitor.intake.new_names import NewNames
 from monitor.intake.sampling import SamplerState, Sampling, kept, sample
 from storage.deployments import closed_until_us, latest_event_us, lock_model
 from storage.engine import Database
@@ -136,6 +137,7 @@ class Ingest:
         self._memory: dict[str, _Memory] = {}
         self._thread = threading.Thread(target=self._run, name="ingest-writer", daemon=True)
         self.stats = IngestStats()
+        self.new_names = NewNames()
 
     # ---- called from any thread
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -134,7 +135,14 @@ def _store(
     schema = schemas.schema_of(model)
     if schema is None:
         schema = schemas.learnt(model, learn_arrow_schema(portion.table, task))
+    admit = partial(ingest.new_names.admit, model, now_us=to_us(now), most=limits.new_columns)
     batch = decode_arrow_events(
-        portion.table, model=model, schema=schema, now_us=to_us(now), limits=limits, lenient=True
+        portion.table,
+        model=model,
+        schema=schema,
+        now_us=to_us(now),
+        limits=limits,
+        lenient=True,
+        admit=admit,
     )
     return ingest.submit_events(batch, within=save).result()

@@ -409,6 +409,17 @@ def test_of_many_new_columns_the_first_by_name_are_kept(
         assert service.stored().numeric.keys() - {"age"} == kept
 
 
+def test_however_many_names_come_only_so_many_columns_are_kept_at_a_time(tmp_path: Path) -> None:
+    """A body at a time a flood would make rows that are read together as wide as all of them."""
+    with serving(tmp_path, limits=IngestLimits(new_columns=4)) as service:
+        for at in range(10):
+            names = {f"r{at}{i}": 1 for i in range(3)} | {"steady": 1, "list": [1]}
+            service.post([event(at, features={"age": 1, "job": "x"} | names)])
+        stored = service.stored()
+        assert stored.numeric.keys() == {"age", "steady", "r00", "r01", "r02"}
+        assert stored.numeric["steady"].tolist() == [1.0] * 10
+
+
 def test_null_is_missing_without_a_warning(service: Service) -> None:
     reply = service.post([event(1, features={"age": None, "job": None})])
 
