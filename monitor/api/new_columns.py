@@ -95,7 +95,7 @@ def _holds_plain(column: pa.ChunkedArray) -> bool:
     """Whether an Arrow column holds numbers, texts or booleans, and not nulls alone."""
     kind = value_type(column)
     plain = is_number(kind) or is_text(kind) or pa.types.is_boolean(kind)
-    return plain and column.null_count < len(column)
+    return bool(plain and column.null_count < len(column))
 
 
 def _plain(value: Any) -> Any:

@@ -179,7 +179,8 @@ def _forecast_lines(progress: Progress) -> Iterator[tuple[dict[str, Any], float]
             "since": None if slot is None else iso(to_datetime(slot.born_us)),
             "weight": spec.weight,
             "smallest_effect": spec.delta_min,
-            "evidence": finite(float(np.exp(logs[at]) / threshold)),
+            # Its last digits depend on how rows lie in memory, which two runs need not share.
+            "evidence": finite(float(f"{np.exp(logs[at]) / threshold:.6g}")),
             "run_length": None,
         }
         staked = spec.weight * hours
