@@ -20,9 +20,9 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from detectors.kernels import njit
 from detectors.records import Categories, FloatArray, IntArray
 
 EQUAL_MASS = 48

@@ -19,8 +19,8 @@ from enum import IntEnum
 from typing import Any, Protocol, Self
 
 import numpy as np
-from numba import njit
 
+from detectors.kernels import njit
 from detectors.records import CodeArray, FloatArray, Schema, Task, Window
 
 BLOCK_ROWS = 1 << 16

@@ -26,7 +26,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from scipy.signal import lfilter
 
 from detectors.drift.banks import (
@@ -44,6 +43,7 @@ from detectors.evidence.filter import follow, inject, student_t_evalue
 from detectors.evidence.grids import ALTERNATIVES, LASTING, STAKES
 from detectors.evidence.reference import learn_reference, ticks_from
 from detectors.evidence.state import Betting
+from detectors.kernels import njit
 from detectors.records import FloatArray, IntArray
 
 CHANGE_AT, CAP = 2_000, 20_000

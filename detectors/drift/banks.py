@@ -12,8 +12,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from detectors.kernels import njit
 from detectors.records import BoolArray, FloatArray
 
 LEARN = 20

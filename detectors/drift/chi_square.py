@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from scipy.special import chdtrc
 
 from detectors.drift.psi import smoothed_shares
+from detectors.kernels import njit
 from detectors.records import FloatArray, IntArray
 
 PRACTICAL_TV = 0.05
@@ -158,7 +158,7 @@ def permuted_p_value(
     return float((1 + np.sum(reached)) / (1 + draws))
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _greedy_groups(expected: FloatArray, least: float) -> IntArray:
     group = np.empty(len(expected), np.int64)
     current, held = 0, 0.0

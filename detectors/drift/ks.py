@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 from scipy.special import kolmogorov
 
 from detectors.drift.sweep import sweep
+from detectors.kernels import njit
 from detectors.records import FloatArray
 
 PRACTICAL = 0.05
@@ -55,7 +55,7 @@ def ks_interval(distance: float, rows_a: float, rows_b: float) -> tuple[float, f
     return max(0.0, distance - half), min(1.0, distance + half)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _exact(distance: float, rows_a: int, rows_b: int) -> float:
     """Share of lattice paths from (0, 0) to (n, m) that touch |x/n - y/m| >= D.
 

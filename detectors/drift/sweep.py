@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
+from detectors.kernels import njit
 from detectors.records import FloatArray
 
 
@@ -28,7 +28,7 @@ class Sweep:
     variances: tuple[float, float]
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _merge(
     a: FloatArray, weight_a: FloatArray, b: FloatArray, weight_b: FloatArray, scale: float
 ) -> tuple[float, float, float, float]:

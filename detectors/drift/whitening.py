@@ -12,12 +12,12 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numba import njit
 
 from detectors.evidence.design import Design
 from detectors.evidence.fit import NU, fit_stream
 from detectors.evidence.grids import PHI_GRID
 from detectors.evidence.pooling import cautious_index, pool
+from detectors.kernels import njit
 from detectors.records import FloatArray, IntArray
 
 FEWEST_TICKS = 30

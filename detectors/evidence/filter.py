@@ -26,7 +26,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from detectors.evidence.grids import LASTING, Bets
 from detectors.evidence.state import (
@@ -54,6 +53,7 @@ from detectors.evidence.state import (
     Pace,
     Ticks,
 )
+from detectors.kernels import njit
 from detectors.records import HOUR_US, FloatArray
 
 # Degrees of freedom of innovations; the cube in `student_t_evalue` is (NU + 1) / 2.

@@ -13,9 +13,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from detectors.evidence.grids import PHI_GRID, RATIO_GRID
+from detectors.kernels import njit
 from detectors.records import FloatArray
 
 # Degrees of freedom of the innovations.

@@ -8,11 +8,11 @@ from functools import cache
 from typing import ClassVar
 
 import numpy as np
-from numba import njit
 
 from detectors.base import State, detector
 from detectors.drift.river_twins import share, whole
 from detectors.drift.vector_state import VectorState
+from detectors.kernels import njit
 from detectors.records import FloatArray
 
 LONGEST = 1000
