@@ -45,7 +45,7 @@ def _direction(result: Calibration) -> str:
         parts.append(f"{'more' if intercept > 0.0 else 'fewer'} events than the scores promise")
     elif ratio is not None and abs(ratio - 1.0) >= 0.05 and intercept is not None:
         more = "more" if ratio > 1.0 else "fewer"
-        parts.append(f"{abs(ratio - 1.0):.0%} {more} events than the scores promise")
+        parts.append(f"{100.0 * abs(ratio - 1.0):.0f} % {more} events than the scores promise")
     if slope is not None and not SLOPE_RANGE[0] <= slope <= SLOPE_RANGE[1]:
         parts.append(f"scores are too {'extreme' if slope < 1.0 else 'timid'}")
     return " and ".join(parts) or "scores no longer mean what they did"

@@ -87,8 +87,8 @@ def print_streamed(
     rate = events / max(seconds, 1e-3)
     last = span[1] - timedelta(days=1)
     console.print(
-        f"stream    {span[0]:%-d %b} to {last:%-d %b}: {events:,} events, {labels:,} labels 2 days "
-        f"late; {rate:,.0f} events/s"
+        f"stream    {span[0]:%-d %b} to {last:%-d %b}: {events:,} events ({rate:,.0f}/s), "
+        f"{labels:,} labels 2 days late"
     )
 
 

@@ -79,7 +79,7 @@ def estimate(
         1 if width <= 0 else min(max(1 - math.floor(math.log10(width)), 0), 1 if as_share else 6)
     )
     plus = "+" if sign else ""
-    shown = [f"{part:{plus},.{decimals}f}" for part in (times * value, low, high)]
+    shown = [f"{part:{plus}z,.{decimals}f}" for part in (times * value, low, high)]
     return f"{shown[0]}{unit} [{shown[1]}, {shown[2]}]"
 
 

@@ -371,7 +371,7 @@ def rows_words(report: Report) -> str:
     """What was compared: rows, labels, times, references."""
     window = report["window"]
     references = ", ".join(
-        f"{clean(line['id'], 80)} ({count(line['rows'], 'row')})" for line in report["references"]
+        f"{_reference_name(line)} ({count(line['rows'], 'row')})" for line in report["references"]
     )
     labelled = "no labels" if not window["labelled"] else f"{window['labelled']:,} labelled"
     when = (
@@ -381,6 +381,12 @@ def rows_words(report: Report) -> str:
     )
     against = f" against {references}" if references else ""
     return f"{count(window['rows'], 'row')} ({labelled}){when}{against}"
+
+
+def _reference_name(line: Mapping[str, Any]) -> str:
+    """The file it came from, or its role and number where it is kept in the database."""
+    name = clean(line["id"], 80)
+    return f"{line['role']} reference {name}" if name.isdecimal() else name
 
 
 def budget_words(report: Report) -> str:
@@ -445,7 +451,7 @@ def loss_change_words(diagnosis: Mapping[str, Any]) -> str:
     if loss is None or loss["before"] is None:
         return ""
     terms = ", ".join(
-        f"{term['name']} {term['change']:+.3g} [{term['ci'][0]:+.3g}, {term['ci'][1]:+.3g}]"
+        f"{term['name']} {estimate(term['change'], term['ci'], sign=True)}"
         for term in loss["terms"]
         if term["change"] is not None and None not in term["ci"]
     )

@@ -17,7 +17,7 @@ from monitor.reports.html import render_html, render_html_many, style_hash, styl
 from monitor.reports.markdown import render_markdown, render_markdown_many
 from monitor.reports.numbers import clean, estimate, number, share
 from monitor.reports.text import render_text, render_text_many
-from monitor.reports.view import questions
+from monitor.reports.view import loss_change_words, questions, rows_words
 from tests.monitor.two_files import HOSTILE, hostile_report, pair, report_of, rows_of
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -305,6 +305,23 @@ def test_an_estimate_has_the_digits_its_interval_supports() -> None:
     assert estimate(0.0382, [0.034, 0.043], as_share=True) == "3.8 % [3.4, 4.3]"
     assert estimate(0.5, [None, 0.7]) == "0.500 [−∞, 0.700]"
     assert estimate(None, [None, None]) == "–"
+
+
+def test_a_change_that_rounds_to_nothing_has_no_exponent_and_no_minus() -> None:
+    terms = [{"name": "harder inputs", "change": -4.39e-05, "ci": [-0.00715, 0.00677]}]
+    loss = {"before": 0.605, "after": 1.08, "terms": terms, "columns": []}
+    said = loss_change_words({"loss_change": loss})
+    assert said == "loss 0.605 → 1.08: harder inputs +0.000 [-0.007, +0.007]"
+
+
+def test_a_stored_reference_is_told_by_its_role_and_a_file_by_its_name() -> None:
+    window = {"rows": 446, "labelled": 446, "since": None, "until": None}
+    stored = {"id": "4", "role": "onboarding", "version": 1, "rows": 6259}
+    file = {"id": "reference.parquet", "role": "onboarding", "version": 1, "rows": 1}
+    assert rows_words({"window": window, "references": [stored, file]}) == (
+        "446 rows (446 labelled) against onboarding reference 4 (6,259 rows), "
+        "reference.parquet (1 row)"
+    )
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -39,7 +39,7 @@ def test_enough_rows_of_a_calibrated_model_are_ok() -> None:
 
 @pytest.mark.parametrize(
     ("shift", "slope", "words"),
-    [(0.3, 1.0, "more events"), (-0.3, 1.0, "fewer events"), (0.0, 0.6, "too extreme")],
+    [(0.3, 1.0, " % more events"), (-0.3, 1.0, "fewer events"), (0.0, 0.6, "too extreme")],
 )
 def test_a_clear_change_drifts_and_says_which_way(shift: float, slope: float, words: str) -> None:
     result = binary(window(20_000, 1, shift=shift, slope=slope))
