@@ -226,6 +226,7 @@ def _text(name: str) -> str:
 _RAW_MEMBERS: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(
     dict[str, msgspec.Raw]
 )
+_PLAIN_MEMBERS: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
 _RAW_BODY: msgspec.json.Decoder[dict[str, msgspec.Raw]] = _RAW_MEMBERS
 _RAW_ROWS: msgspec.json.Decoder[list[dict[str, msgspec.Raw]]] = msgspec.json.Decoder(
     list[dict[str, msgspec.Raw]]
@@ -254,12 +255,20 @@ def _extra_members(
             and features is not None
             and bytes(features) != b"null"
         ):
-            members = _RAW_MEMBERS.decode(features)
-            strange = {key: raw for key, raw in members.items() if key not in row_type.features}
+            members = _members(features)
+            strange = {key: value for key, value in members.items() if key not in row_type.features}
             extra.update(dict.fromkeys(strange))
         unknown.append(strange)
         bound_columns(len(row_type.features) + len(extra), limits)
     return tuple(extra), unknown if any(unknown) else []
+
+
+def _members(features: msgspec.Raw) -> dict[str, Any]:
+    """The features of a row; raw where a value is none that Python can hold."""
+    try:
+        return _PLAIN_MEMBERS.decode(features)
+    except _DECODE_ERRORS:
+        return _RAW_MEMBERS.decode(features)
 
 
 # ---- walking a body that does not decode ---------------------------------------------------

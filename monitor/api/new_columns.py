@@ -51,14 +51,17 @@ def new_of_rows(unknown: Sequence[Mapping[str, Any]], admit: Admit) -> NewColumn
     categorical: dict[str, Categories] = {}
     first = {name: value for row in reversed(unknown) for name, value in row.items()}
     for name in _admitted([n for n, value in first.items() if not _is_nested(value)], admit):
-        values = [_plain(row.get(name)) for row in unknown]
-        kinds = {type(value) for value in values} - {type(None)}
+        values = [row.get(name) for row in unknown]
+        kinds = set(map(type, values)) - {type(None)}
+        if not kinds <= {int, float, bool, str}:
+            values = [_plain(value) for value in values]
+            kinds = set(map(type, values)) - {type(None)}
         if not kinds or kinds & {list, dict}:
             continue
         if kinds <= {int, float}:
-            numeric[name] = np.array([_number(value) for value in values])
+            numeric[name] = _numbers(values)
         else:
-            categorical[name] = categories_of(values)
+            categorical[name] = _short(categories_of(values))
     return NewColumns(numeric, categorical)
 
 
@@ -105,17 +108,23 @@ def _plain(value: Any) -> Any:
             value = msgspec.json.decode(value)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
-    if isinstance(value, str):
-        return value if _is_word(value) else None
-    return value if isinstance(value, bool | int | float | list | dict) else None
+    return value if isinstance(value, bool | int | float | str | list | dict) else None
+
+
+def _numbers(values: Sequence[float | None]) -> FloatArray:
+    """Numbers (n,), NaN for null and for what is too large for a double."""
+    try:
+        numbers = np.array(values, dtype=np.float64)
+    except OverflowError:
+        numbers = np.array([_number(value) for value in values])
+    return np.where(np.isfinite(numbers), numbers, np.nan)
 
 
 def _number(value: float | None) -> float:
     try:
-        number = np.nan if value is None else float(value)
+        return np.nan if value is None else float(value)
     except OverflowError:
         return np.nan
-    return number if np.isfinite(number) else np.nan
 
 
 def _is_word(text: str) -> bool:

@@ -254,14 +254,19 @@ def test_a_category_that_hardly_comes_stays_among_what_is_unseen() -> None:
 
 def test_a_column_that_stays_away_is_told_once_then_leaves_and_gives_back_what_it_had() -> None:
     world = World(new=("promo",), chat=0.15, gone_day=22.0)
-    progress, found = followed(world, 45)
-    assert progress.newcomers is not None
-    assert len(progress.newcomers.joined) == 2
+    watch, progress = opened()
+    log = FileRows(world.rows(0, 52))
+    found: list[Finding] = []
+    for day in range(1, 53):
+        for seen in evaluate(watch, progress, log, watermark_us=end_of(day)):
+            found += seen.findings
+        assert staked(progress, Tier.TICKET) == pytest.approx(1.0), "on every day"
+        assert progress.newcomers is not None
+        if JOINS <= day <= 49:
+            assert len(progress.newcomers.joined) == 2
     gone = [f for f in found if f.stream == "column.null_share:promo" and f.tier is Tier.TICKET]
     assert gone
     assert 22.0 <= day_of(gone[0]) <= 27.0
-    progress, _ = followed(world, 52)
-    assert progress.newcomers is not None
     assert (progress.newcomers.joined, progress.newcomers.left) == ([], 2)
     older = progress.feature.bank
     assert older.plan.weight.tolist() == [spec.weight for spec in older.specs]

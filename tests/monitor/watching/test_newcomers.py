@@ -25,6 +25,7 @@ from detectors.records import (
 )
 from monitor.rows.held import FileRows
 from monitor.watching.newcomer_words import newcomer_words
+from monitor.watching.newcomers import Newcomers
 from monitor.watching.pipeline import evaluate, open_progress
 from monitor.watching.progress import Progress
 from monitor.watching.watch import Watch, open_watch
@@ -182,3 +183,19 @@ def test_no_more_join_than_can_be_followed() -> None:
     assert progress.newcomers is not None
     assert len(progress.newcomers.joined) == MOST
     assert bets == pytest.approx([1.0])
+
+
+def test_what_an_earlier_build_saved_of_slices_is_read_back(log: Window) -> None:
+    """It knew slices alone: no kind, and the day in progress counted another way."""
+    progress, _, _ = followed(log, [end_of(JOINS + 3)])
+    assert progress.newcomers is not None
+    saved = progress.newcomers.extras()
+    old = {
+        "counts": [[["origin"], ["LGA"], 120]],
+        "rows": 600,
+        "left": 0,
+        "joined": [entry[:4] for entry in saved["joined"]],
+    }
+    again = Newcomers.restored(progress.newcomers.clocks, old)
+    assert [one.key for one in again.joined] == [one.key for one in progress.newcomers.joined]
+    assert again.extras()["joined"] == saved["joined"]
