@@ -29,11 +29,10 @@ def _words(newcomers: Newcomers, born: Born) -> str:
     shown = "; ".join(names[:NAMED]) + (
         f"; {len(names) - NAMED} more" if len(names) > NAMED else ""
     )
-    one = len(names) == 1
-    what = f"{born} that the reference lacks is" if one else f"{PLURAL[born]} it lacks are"
+    what, verb = (born.value, "is") if len(names) == 1 else (PLURAL[born], "are")
     waiting = newcomers.tally.waiting.get(born, 0)
     no_room = f"; {waiting:,} more are not: at most {MOST} are" if waiting else ""
-    return f"{len(names)} {what} followed too ({shown}){no_room}"
+    return f"{len(names)} {what} that the reference lacks {verb} followed too ({shown}){no_room}"
 
 
 def newcomers_json(newcomers: Newcomers | None) -> dict[str, Any]:

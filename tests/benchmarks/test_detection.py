@@ -9,6 +9,7 @@ import pytest
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import chi2_contingency
 
+from benchmarks.detection import births
 from benchmarks.detection.delay import CAP, CHANGE_AT, cell, run_length
 from benchmarks.detection.no_change import delays
 from benchmarks.detection.production import chi_square, jensen_shannon, psi
@@ -105,3 +106,9 @@ def test_a_second_alarm_in_a_window_is_neither_hit_nor_false() -> None:
 def test_windows_are_the_runs_of_rows_inside() -> None:
     inside = np.array([0.0, 1.0, 1.0, 0.0, 1.0])
     assert windows(np.arange(5) * 10, inside) == [(10, 20), (40, 40)]
+
+
+def test_a_moved_newcomer_speaks_after_the_change_and_only_then() -> None:
+    said = births.tickets(births.World(1_000, 0.6, 1.0, 8.0), 14, 3)
+    assert {name for name, _ in said} == set(births.NEW)
+    assert min(day for _, day in said) > 8.0

@@ -57,6 +57,7 @@ class World:
     shift_day: float = 1e9
     gone_day: float = 1e9
     flood: int = 0
+    odd_day: float = 0.0
     seed: int = 2
 
     def rows(self, first_day: int, days: int) -> Window:
@@ -68,7 +69,7 @@ class World:
         numeric = {"age": rng.normal(40.0, 10.0, n)}
         categorical = {"channel": self._channels(rng, here, later)}
         if "promo" in self.new:
-            drawn = rng.normal(5.0, 2.0, n) + 2.0 * later
+            drawn = rng.normal(5.0, 2.0, n) + 2.0 * later + self.odd_day * (day < JOINS)
             numeric["promo"] = np.where(here, drawn, np.nan)
         if "tier" in self.new:
             gold = rng.random(n) < np.where(later, 0.6, 0.3)
@@ -206,8 +207,8 @@ def test_a_shift_in_the_second_week_is_a_provisional_ticket() -> None:
 
 
 def test_the_first_14_days_are_what_a_change_is_told_against() -> None:
-    """Not its first day alone: two that shifted since then by as much are told apart."""
-    progress, _ = followed(World(new=("promo",)), 30)
+    """Not its first day alone, which was unlike the others."""
+    progress, _ = followed(World(new=("promo",), odd_day=2.0), 30)
     assert progress.newcomers is not None
     (one,) = progress.newcomers.joined
     clock = one.clocks["feature"]
@@ -216,7 +217,8 @@ def test_the_first_14_days_are_what_a_change_is_told_against() -> None:
     starts = np.concatenate([part.starts_us for part in history])
     y = np.concatenate([part.y for part in history])[:, at]
     first = starts < end_of(JOINS - 1 + 14)
-    assert clock.level[at] == pytest.approx(y[first].mean(), abs=0.01)
+    assert clock.level[at] == pytest.approx(y[first].mean(), abs=0.03)
+    assert clock.level[at] < y[:4].mean() - 0.5
 
 
 def test_the_same_is_said_however_time_moves_and_through_the_checkpoint() -> None:
@@ -252,7 +254,7 @@ def test_a_category_that_hardly_comes_stays_among_what_is_unseen() -> None:
     assert not progress.newcomers.joined
 
 
-def test_a_column_that_stays_away_is_told_once_then_leaves_and_gives_back_what_it_had() -> None:
+def test_a_column_that_stays_away_is_told_then_leaves_and_gives_back_what_it_had() -> None:
     world = World(new=("promo",), chat=0.15, gone_day=22.0)
     watch, progress = opened()
     log = FileRows(world.rows(0, 52))
@@ -265,8 +267,9 @@ def test_a_column_that_stays_away_is_told_once_then_leaves_and_gives_back_what_i
         if JOINS <= day <= 49:
             assert len(progress.newcomers.joined) == 2
     gone = [f for f in found if f.stream == "column.null_share:promo" and f.tier is Tier.TICKET]
-    assert gone
+    assert 1 <= len(gone) <= 3, "again after a week of silence, while it is followed"
     assert 22.0 <= day_of(gone[0]) <= 27.0
+    assert progress.newcomers is not None
     assert (progress.newcomers.joined, progress.newcomers.left) == ([], 2)
     older = progress.feature.bank
     assert older.plan.weight.tolist() == [spec.weight for spec in older.specs]
