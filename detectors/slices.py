@@ -118,6 +118,39 @@ def slice_masks(window: Window, profile: Profile) -> Iterator[tuple[str, BoolArr
         yield name, codes[columns_of[name]] == place
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SmallSlices:
+    """Slices of one declaration that are not followed by themselves: place (n,) by row, or -1."""
+
+    columns: tuple[str, ...]
+    places: IntArray
+    keys: IntArray
+    parts: tuple[Categories, ...]
+
+    @property
+    def count(self) -> int:
+        return len(self.keys)
+
+    def name_of(self, place: int) -> str:
+        return slice_name(self.columns, _values_of(int(self.keys[place]), self.parts))
+
+
+def small_slices(
+    window: Window, declared: Sequence[tuple[str, ...]], followed: Sequence[SliceRef]
+) -> Iterator[SmallSlices]:
+    """For each declaration, the slices of a window that are too small to be followed, or new."""
+    for columns in dict.fromkeys(declared):
+        parts = tuple(categories_of(window, name) for name in columns)
+        keys = _crossed(parts)
+        others = (OTHERS,) * len(columns)
+        alone = [r.values for r in followed if r.columns == columns and r.values != others]
+        if alone:
+            keys[_codes_of(window, columns, alone, list(range(len(alone)))) >= 0] = -1
+        found, places = np.unique(keys, return_inverse=True)
+        none = int(len(found) > 0 and found[0] < 0)
+        yield SmallSlices(columns, places.astype(np.int64) - none, found[none:], parts)
+
+
 def categories_of(window: Window, name: str) -> Categories:
     """A slicing column as categories; a numeric one by its distinct values, 2013 as "2013"."""
     if name in window.categorical:

@@ -7,7 +7,7 @@ error of that curve is part of every interval. Absolute numbers stand beside.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -33,10 +33,12 @@ from detectors.calibration.result import (
 from detectors.calibration.rows import JudgedRows, effective_rows, judged_rows
 from detectors.calibration.slices import ranked
 from detectors.calibration.spiegelhalter import spiegelhalter
+from detectors.calibration.thin import off_beyond_chance
 from detectors.calibration.wording import words_for
 from detectors.discovery import FEWEST_ROWS as FEWEST_FOUND
 from detectors.discovery import discover, half_of, rows_of
-from detectors.records import BoolArray, Categories, Schema, Task, Window
+from detectors.records import BoolArray, Categories, FloatArray, Schema, State, Task, Window
+from detectors.slices import SmallSlices
 
 SEARCHED_ROWS = 20_000
 
@@ -51,6 +53,7 @@ def calibration_of(
     design_effect: float = 1.0,
     slices: Mapping[str, BoolArray] | None = None,
     search: Mapping[str, Categories] | None = None,
+    thin: Sequence[SmallSlices] = (),
     schema: Schema | None = None,
 ) -> Calibration:
     """Judge the labelled rows of a window, and of its slices: masks (n,) by name.
@@ -60,8 +63,10 @@ def calibration_of(
     curve as the whole, so a slice that was already off in the reference shows. `p_value` is for
     the caller to weigh against its other questions; `state` takes it alone at .05, slices at a
     false discovery rate of .05 among themselves. In `search`, columns of categories (n,), slices
-    that nobody named are looked for on half of the rows and judged on the other half. With a
-    `schema` that names further outputs, each of those is judged too.
+    that nobody named are looked for on half of the rows and judged on the other half. Of the
+    slices in `thin`, too small to be asked more than one question, those join the `slices` that are
+    off beyond chance (not of a regression). With a `schema` that names further outputs, each of
+    those is judged too.
     """
     if task is Task.REGRESSION:
         values = calibration_of_values(
@@ -87,6 +92,7 @@ def calibration_of(
     # both tests know independent rows only: what depends is allowed for as a design effect
     together = max(deff, clustering(rows, p))
     mad = None if cumulative is None else cumulative.mad_normalised
+    asked, few = _thin(rows, p, curve, noise, deff, together, thin)
     interval = ece_interval(p, rows.label, rows.weight, design_effect=together)
     result = Calibration(
         state=numbers.state,
@@ -109,7 +115,8 @@ def calibration_of(
         rows_needed=numbers.rows_needed,
         absolute=absolute,
         curve=_curve(rows, curve, deff),
-        slices=_slices(rows, curve, noise, deff, slices or {}),
+        slices=(*_slices(rows, curve, noise, deff, slices or {}), *few),
+        thin_asked=asked,
         discovered=_discovered(rows, curve, noise, deff, window, search or {}),
         note=numbers.note,
     )
@@ -145,6 +152,34 @@ def _slices(
         if inside.size:
             found.append((name, numbers_of(rows.take(inside), curve, noise, deff)))
     return ranked(found)
+
+
+def _thin(
+    rows: JudgedRows,
+    p: FloatArray,
+    curve: Recalibration | None,
+    noise: ReferenceNoise,
+    deff: float,
+    together: float,
+    thin: Sequence[SmallSlices],
+) -> tuple[int, tuple[SliceCalibration, ...]]:
+    """How many small slices were asked, and those that are off, unless by too little to matter."""
+    asked, standing = off_beyond_chance(rows, p, thin, design_effect=together)
+    found = [
+        (one.name, numbers_of(rows.take(one.inside), curve, noise, deff), one.p_value)
+        for one in standing
+    ]
+    told = {name: p_value for name, numbers, p_value in found if numbers.state is not State.OK}
+    judged = ranked([(name, numbers) for name, numbers, _ in found if name in told])
+    return asked, tuple(
+        replace(
+            one,
+            state=State.WATCH if one.state is State.UNDETERMINED else one.state,
+            p_value=told[one.name],
+            note=f"too few rows to be followed; off beyond chance among {asked:,} such slices",
+        )
+        for one in judged
+    )
 
 
 def _discovered(

@@ -138,7 +138,8 @@ class Calibration:
     curve, with "outcomes" with the scores themselves, which `absolute` always does.
     `minimum_detectable` is the smallest shift of log odds (sd for regression) found with 80 %
     power on this many rows. `ece_debiased` is a signed root, see `ece_debiased`. `discovered` are
-    slices that a search of half of the rows proposed, judged on the other half.
+    slices that a search of half of the rows proposed, judged on the other half. `thin_asked` slices
+    were too small to be followed and were asked whether they are off beyond chance.
     """
 
     state: State
@@ -163,6 +164,7 @@ class Calibration:
     curve: tuple[CurvePoint, ...] = ()
     slices: tuple[SliceCalibration, ...] = ()
     discovered: tuple[SliceCalibration, ...] = ()
+    thin_asked: int = 0
     heads: tuple[HeadCalibration, ...] = ()
     spread: Spread | None = None
     unit: str = "log odds"

@@ -53,7 +53,7 @@ from detectors.records import (
 )
 from detectors.schema import check_schema
 from detectors.schema.check import SchemaCheck
-from detectors.slices import OTHERS, slice_masks
+from detectors.slices import OTHERS, slice_masks, small_slices
 from detectors.transfer.single_look import single_look_verdict
 from detectors.transfer.verdict import Trajectory
 from monitor.reports.forms import (
@@ -142,19 +142,21 @@ def answer(
     )
     if embedding is not None:
         columns = (*columns, *embedding.columns)
-    masks, too_small = _slices(reference, current, schema)
+    profile = fit_profile(reference, schema) if schema.slices else None
+    calibration = calibration_of(
+        current,
+        task=schema.task,
+        reference=None if settings.calibration is CalibratedTo.OUTCOMES else reference,
+        slices={} if profile is None else dict(slice_masks(current, profile)),
+        search=_searched(current, schema),
+        thin=[] if profile is None else list(small_slices(current, schema.slices, profile.slices)),
+        schema=schema,
+    )
     return Answers(
         columns=columns,
         predictions=predictions,
         labels=labels,
-        calibration=calibration_of(
-            current,
-            task=schema.task,
-            reference=None if settings.calibration is CalibratedTo.OUTCOMES else reference,
-            slices=masks,
-            search=_searched(current, schema),
-            schema=schema,
-        ),
+        calibration=calibration,
         transfer=verdict,
         checks=checks,
         realised=realised_performance(current, task=schema.task),
@@ -162,28 +164,21 @@ def answer(
         estimated=every_estimate(reference, current, schema, gaps=estimate_gaps),
         diagnosis=named,
         embedding=embedding,
-        too_small=too_small,
+        too_small="" if profile is None else _too_small_words(profile, calibration.thin_asked),
     )
 
 
-def _slices(reference: Window, current: Window, schema: Schema) -> tuple[dict[str, BoolArray], str]:
-    """The rows of every followed slice, and words on those that are too small to be."""
-    if not schema.slices:
-        return {}, ""
-    profile = fit_profile(reference, schema)
-    return dict(slice_masks(current, profile)), _too_small_words(profile)
-
-
-def _too_small_words(profile: Profile) -> str:
+def _too_small_words(profile: Profile, asked: int) -> str:
     count = profile.too_small_count
     if not count:
         return ""
     named = ", ".join(profile.too_small[:3]) + (", …" if count > 3 else "")
     together = [ref.name for ref in profile.slices if OTHERS in ref.values]
     joined = f"; together they are {', '.join(together)}" if together else ""
+    looked = f"; {asked:,} were looked at for labels that are off beyond chance" if asked else ""
     return (
         f"{count:,} slice{'s are' if count > 1 else ' is'} undetermined: too few rows in the "
-        f"reference to be judged alone ({named}){joined}"
+        f"reference to be judged alone ({named}){joined}{looked}"
     )
 
 

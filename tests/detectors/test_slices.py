@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors.records import Categories, Window
-from detectors.slices import TOO_SMALL_NAMES, fit_slices, slice_codes, slice_masks
+from detectors.slices import (
+    TOO_SMALL_NAMES,
+    SliceRef,
+    fit_slices,
+    slice_codes,
+    slice_masks,
+    small_slices,
+)
 from detectors.summary import fit_profile
 from tests.detectors.rows import SCHEMA, flights, words
 
@@ -133,3 +140,16 @@ def test_crosses_with_nulls_and_new_values_are_those_of_a_comparison_row_by_row(
         for pair in zip(current["a"], current["b"], strict=True)
     ]
     assert slice_codes(window(**current), fitted.slices)[0].tolist() == wanted
+
+
+def test_what_is_not_followed_alone_is_small_or_new() -> None:
+    words = ("big", "tiny", "new")
+    codes = np.array([0, 1, -1, 2, 0, 1], np.int32)
+    current = Window(rows=6, categorical={"c": Categories(codes, words)})
+    big = SliceRef("c=big", ("c",), ("big",), 100)
+    (small,) = small_slices(current, [("c",)], [big])
+    assert small.count == 2
+    told = ["" if at < 0 else small.name_of(at) for at in small.places.tolist()]
+    assert told == ["", "c=tiny", "", "c=new", "", "c=tiny"]
+    (every,) = small_slices(Window(rows=0), [("c",)], [])
+    assert every.count == 0
