@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from click.testing import CliRunner
 
-from monitor.cli import main
+from monitor.cli import cli
 
 ROWS = 40_000
 SHOPS = 800
@@ -33,7 +33,7 @@ def test_check_names_the_small_slice_and_says_how_many_it_looked_at(tmp_path: Pa
     reference = write(tmp_path / "reference.parquet", 1, broken=False)
     current = write(tmp_path / "current.parquet", 2, broken=True)
     asked = ["--reference", str(reference), "--current", str(current), "--model", "m"]
-    found = CliRunner().invoke(main, ["check", *asked, "--slice", "shop"])
+    found = CliRunner().invoke(cli, ["check", *asked, "--slice", "shop"])
     words = " ".join(found.stdout.split())
     assert "shop=shop-11" in words
     assert "shop=shop-12 " not in words
