@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -33,9 +34,12 @@ def test_check_names_the_small_slice_and_says_how_many_it_looked_at(tmp_path: Pa
     reference = write(tmp_path / "reference.parquet", 1, broken=False)
     current = write(tmp_path / "current.parquet", 2, broken=True)
     asked = ["--reference", str(reference), "--current", str(current), "--model", "m"]
-    found = CliRunner().invoke(cli, ["check", *asked, "--slice", "shop"])
-    words = " ".join(found.stdout.split())
-    assert "shop=shop-11" in words
-    assert "shop=shop-12 " not in words
-    assert "800 slices are undetermined" in words
-    assert "800 were looked at for labels that are off beyond chance" in words
+    found = CliRunner().invoke(cli, ["check", *asked, "--slice", "shop", "-o", "json"])
+    report = json.loads(found.stdout)
+    calibration = report["calibration"]
+    (shop,) = calibration["slices"]
+    assert shop["name"] == "shop=shop-11"
+    assert shop["state"] in {"watch", "drift"}
+    assert shop["observed_over_expected"] > 3.0
+    assert "800 slices are undetermined" in calibration["too_small"]
+    assert "800 were looked at for labels that are off beyond chance" in calibration["too_small"]
