@@ -48,10 +48,10 @@ def asked(folder: Path) -> dict[str, dict[str, object]]:
     )
     averages.fit(reference)
     frame = averages.calculate(current).filter(period="analysis").to_df()
-    found["alarms"]["average ± 3 standard errors"] = [
+    found["alarms"]["average ± 3 sd"] = [
         [bool(frame[(name, "alert")].iloc[day]) for name in columns] for day in range(len(frame))
     ]
-    found["seconds"]["average ± 3 standard errors"] = time.process_time() - began
+    found["seconds"]["average ± 3 sd"] = time.process_time() - began
     return found
 
 

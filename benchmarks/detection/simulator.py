@@ -87,16 +87,26 @@ class Run:
         return Counts(rng.binomial(self.rows[:, None], rate), self.rows)
 
 
-def draw(world: World, seed: tuple[int, ...], followed_hours: int = FOLLOWED_HOURS) -> Run:
-    """A reference of `world` and the hours that follow it, without any change."""
+def draw(
+    world: World,
+    seed: tuple[int, ...],
+    followed_hours: int = FOLLOWED_HOURS,
+    *,
+    season_seed: tuple[int, ...] | None = None,
+) -> Run:
+    """A reference of `world` and the hours that follow it, without any change.
+
+    Domains drawn with one `season_seed` share their seasons, stream by stream.
+    """
     rng = np.random.default_rng(seed)
+    of_season = rng if season_seed is None else np.random.default_rng(season_seed)
     hours, streams = world.cut + followed_hours, world.streams
     clock = np.arange(hours)
     angle = 2 * np.pi * (clock % 24) / 24
     daily = np.stack([np.cos(angle), np.sin(angle), np.cos(2 * angle), np.sin(2 * angle)], axis=1)
     weekend = (clock // 24 % 7 >= 5).astype(np.float64)
-    season = daily @ rng.normal(0, world.season_sd, (4, streams))
-    season += np.outer(weekend, rng.normal(0, world.season_sd, streams))
+    season = daily @ of_season.normal(0, world.season_sd, (4, streams))
+    season += np.outer(weekend, of_season.normal(0, world.season_sd, streams))
     shocks = math.sqrt(1 - world.common) * _shocks(rng, world, (BURN_IN + hours, streams))
     shocks += math.sqrt(world.common) * _shocks(rng, world, (BURN_IN + hours, 1))
     gain, decay = [math.sqrt(1 - world.phi**2)], [1.0, -world.phi]

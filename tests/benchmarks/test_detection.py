@@ -16,7 +16,8 @@ from benchmarks.detection.production import chi_square, jensen_shannon, psi
 from benchmarks.detection.real_streams import Score, Ticks, incidents, match, permuted, windows
 from benchmarks.detection.simulator import CHANGE_AT as HOUR
 from benchmarks.detection.simulator import CHANGED, World, draw, rate_of
-from detectors.records import DAY_US
+from benchmarks.detection.young import Life, case_of, changed, lent, ticks_of, young_specs
+from detectors.records import DAY_US, Tier
 
 
 def test_a_change_leaves_the_reference_and_the_other_streams_alone() -> None:
@@ -112,3 +113,55 @@ def test_a_moved_newcomer_speaks_after_the_change_and_only_then() -> None:
     said = births.tickets(births.World(1_000, 0.6, 1.0, 8.0), 14, 3)
     assert {name for name, _ in said} == set(births.NEW)
     assert min(day for _, day in said) > 8.0
+
+
+def test_domains_of_one_season_seed_differ_in_all_but_their_seasons() -> None:
+    """Without noise what is left after the level is the season."""
+    world = World(streams=3, reference_days=7, noise_sd=0.0)
+    one, two = (draw(world, (seed,), season_seed=(9,)).logit for seed in (1, 2))
+    alone = draw(world, (2,)).logit
+    assert not np.allclose(one, two)
+    assert np.allclose(one - one[0], two - two[0])
+    assert not np.allclose(one - one[0], alone - alone[0])
+
+
+def test_the_odds_of_a_young_domain_change_at_the_hour_that_is_asked_for() -> None:
+    run = draw(World(streams=CHANGED + 1, reference_days=0), (3,), 300)
+    calm, moved = run.counts().successes, changed(run, 168, 2.7).successes
+    assert (calm[:168] == moved[:168]).all()
+    assert moved[168:, :CHANGED].sum() > 1.3 * calm[168:, :CHANGED].sum()
+
+
+def test_a_tick_of_six_hours_holds_what_six_hours_do() -> None:
+    run = draw(World(streams=2, reference_days=0), (4,), 48)
+    counts = run.counts()
+    y, v = ticks_of(run, counts, 6)
+    hits, n = counts.successes[6:12, 1].sum(), counts.rows[6:12].sum()
+    assert y[1, 1] == pytest.approx(math.log((hits + 0.5) / (n - hits + 0.5)))
+    rate = (1 / (1 + np.exp(-run.logit[:, 1]))).mean()
+    assert v[1, 1] == pytest.approx(1 / (n * rate * (1 - rate)))
+
+
+def test_both_tiers_of_a_young_domain_have_their_whole_budget() -> None:
+    specs = young_specs(9)
+    for tier in (Tier.PAGE, Tier.TICKET):
+        of_tier = [spec.weight for spec in specs if spec.stream.tier is tier]
+        assert sum(of_tier) == pytest.approx(1.0)
+    assert {spec.stream.tier for spec in specs[:2]} == {Tier.PAGE, Tier.TICKET}
+
+
+def test_a_wrong_fleet_lends_the_memory_it_has() -> None:
+    """Half the noise lends the memory of the domain; φ = .3 lends a shorter one."""
+    right, wrong, none = (
+        lent(case_of(0.9, fleet, 1, 4), (0, 5)) for fleet in ("half", ".3", "none")
+    )
+    assert none is None
+    assert right is not None
+    assert wrong is not None
+    assert right.phi_weights[:5].sum() < 0.5 < wrong.phi_weights[:5].sum()
+
+
+def test_a_delay_of_a_young_domain_counts_from_the_change() -> None:
+    quiet = ((100, 1), (300, 2))
+    lived = Life(quiet, {(168, 2.7): ((170, 0), (171, 0), (180, 2))})
+    assert lived.delays((168, 2.7), [0, 1, 2, 3]) == [2, 12, math.inf]
