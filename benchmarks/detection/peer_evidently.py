@@ -4,15 +4,18 @@ Prints one JSON object a folder: {"alarms": {rule: alarms (days, columns)}, "sec
 processor}}. Columns of 0 and 1 are told to be categorical; the preset then takes its own default:
 over 1,000 reference rows the Jensen-Shannon distance (natural logarithms) of .1 and more. The other
 rule is its χ² test at its default of .05, which takes the reference as exact. An alarm is a test of
-the preset that fails for a column; its verdict on all columns together is not asked for.
+the preset that fails for a column; its verdict on all columns together is not asked for. Every
+seventh row of the reference is given, about 100,000, as each report reads all of it again.
 """
 
 import json
+import os
 import sys
 import time
 import warnings
 from pathlib import Path
 
+os.environ["DO_NOT_TRACK"] = "1"
 warnings.filterwarnings("ignore")
 
 import pandas as pd  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: E402
@@ -30,9 +33,11 @@ TESTS: dict[str, dict[str, str]] = {
     "χ², p < .05": {"cat_method": "chisquare"},
 }
 
+EVERY = 7
+
 
 def asked(folder: Path) -> dict[str, dict[str, object]]:
-    reference = pd.read_parquet(folder / "reference.parquet")
+    reference = pd.read_parquet(folder / "reference.parquet").iloc[::EVERY]
     current = pd.read_parquet(folder / "current.parquet")
     columns = [name for name in reference if name != "day"]
     definition = DataDefinition(categorical_columns=columns)

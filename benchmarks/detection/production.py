@@ -16,11 +16,14 @@ With --peers DIR the days of --histories of 10 columns (φ = .6) are also given 
 NannyML's own code, which runs in `DIR/evidently/bin/python` and `DIR/nannyml/bin/python` where
 those exist, beside Kedge and the rules above on the same histories; --runs 0 for this alone. Where
 the odds change, they get the columns that change: they judge column by column. The last figure
-is seconds of processor for one column-day of a peer, its imports left out:
+is seconds of processor for one column-day of a peer, its imports left out. The table is printed
+anew after each history:
 
     python -m venv DIR/evidently && DIR/evidently/bin/pip install evidently 'pandas<3' pyarrow
     python -m venv DIR/nannyml
-    DIR/nannyml/bin/pip install nannyml 'pandas<3' 's3fs>=2025' 'gcsfs>=2025'
+    DIR/nannyml/bin/pip install nannyml statsmodels 'pandas<3' 's3fs>=2025' 'gcsfs>=2025'
+
+Evidently 0.7.23 does not start with pandas 3; NannyML 0.13.1 needs statsmodels and does not say so.
 """
 
 from __future__ import annotations
@@ -32,6 +35,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +63,8 @@ from detectors.records import BoolArray, FloatArray
 
 ODDS = (1.11, 1.22, 1.65)
 CHANGED_DAY = CHANGE_AT // 24
-REFERENCE_ROWS, DAY_ROWS = 100_000, 24_000
+DAY_ROWS = 24_000
+PEERS = ("evidently", "nannyml")
 Rule = Callable[[FloatArray, FloatArray, FloatArray, FloatArray], BoolArray]
 
 
@@ -194,19 +200,22 @@ def own_code(peers: Path, world: World, seed: int, histories: int) -> None:
             for ratio, part in zip(ratios, parted, strict=True):
                 part.mkdir()
                 _write_rows(part, run, ratio, (seed, 502, number))
-            for name in ("evidently", "nannyml"):
-                for ratio, found in zip(ratios, _asked(peers, name, parted), strict=False):
+            with ThreadPoolExecutor() as pool:
+                answers = list(pool.map(partial(_asked, peers, folders=parted), PEERS))
+            for name, answer in zip(PEERS, answers, strict=True):
+                for ratio, found in zip(ratios, answer, strict=False):
                     for title, alarms in found["alarms"].items():
                         _kept(seen, f"{name}, {title}", ratio).append(np.array(alarms, np.bool_))
                         took = found["seconds"][title] / np.size(alarms)
                         seconds[f"{name}, {title}"] = took
-    quiet = [[float(len(one))] for one in pages[1.0]]
-    waited = {r: [delays(one, CHANGED) for one in pages[r]] for r in ODDS}
-    _say("Kedge, 1 page / 30 d", quiet, waited, "")
-    for name, by_ratio in seen.items():
-        false = [[float(alarms.sum())] for alarms in by_ratio[1.0]]
-        later = {r: [daily_delays(alarms) for alarms in by_ratio[r]] for r in ODDS}
-        _say(name, false, later, f"  {seconds[name]:.3f} s" if name in seconds else "")
+        sys.stdout.write(f"after {number + 1} of them:\n")
+        quiet = [[float(len(one))] for one in pages[1.0]]
+        waited = {r: [delays(one, CHANGED) for one in pages[r]] for r in ODDS}
+        _say("Kedge, 1 page / 30 d", quiet, waited, "")
+        for name, by_ratio in seen.items():
+            false = [[float(alarms.sum())] for alarms in by_ratio[1.0]]
+            later = {r: [daily_delays(alarms) for alarms in by_ratio[r]] for r in ODDS}
+            _say(name, false, later, f"  {seconds[name]:.3f} s" if name in seconds else "")
 
 
 def _kept(
@@ -262,11 +271,8 @@ def _write_rows(folder: Path, run: Run, ratio: float, seed: tuple[int, ...]) -> 
     rates = (hits / rows)[:, :columns_n]
     rng = np.random.default_rng(seed)
     days = run.world.reference_days
-    for name, part, count in (
-        ("reference", rates[:days], REFERENCE_ROWS // days),
-        ("current", rates[days:], DAY_ROWS),
-    ):
-        day = np.repeat(np.arange(len(part)), count)
+    for name, part in (("reference", rates[:days]), ("current", rates[days:])):
+        day = np.repeat(np.arange(len(part)), DAY_ROWS)
         values = (rng.random((len(day), columns_n)) < part[day]).astype(np.int8)
         columns = {f"c{k:02}": values[:, k] for k in range(columns_n)}
         pq.write_table(pa.table({"day": day, **columns}), folder / f"{name}.parquet")
