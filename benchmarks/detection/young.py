@@ -5,13 +5,14 @@
 
 24 rate streams of `simulator.py` begin with nothing: a bank waits 48 hours, is fitted at 2, 3, 7,
 14, 28 and 56 days, files tickets with a ramp from 48 hours on and pages from day 14, with a fleet
-from 48 hours. Half of the streams page, half file tickets, each half with the whole budget of its
+from day 7. Half of the streams page, half file tickets, each half with the whole budget of its
 tier: 1 page and 10 tickets / 30 d. Sampling variances are those of a training table: of each
 stream's mean rate. All of it is `start_bank` and `advance_block` of the product.
 
 Fleets are three references of 28 days: "none"; "right", whose memory and season are the domain's;
 "seasons", each with a season of its own; ".3", of φ = .3 whatever the domain; and "half", whose
-noise is half the domain's. "noise" is a domain of twice the noise without a fleet, as its control.
+noise is half the domain's. For comparison: "loud", a right fleet of a domain of twice the noise,
+and "noise", that domain without a fleet.
 
 Columns: false pages, then false tickets, in the first 30 and the first 60 days, ± standard error
 (upper 95 % limit); last, pages per 30 days on which pages may be made, to day 60. Then, where
@@ -43,7 +44,7 @@ from benchmarks.detection.simulator import (
 )
 from detectors.evidence.bank import Bank, advance_block, prime, start_bank
 from detectors.evidence.fleet import FleetPrior, fleet_prior
-from detectors.evidence.young import FIRST_BET_US, PROMISED_US
+from detectors.evidence.young import FIRST_LENT_PAGE_US, PROMISED_US
 from detectors.records import DAY_US, HOUR_US, Budget, FloatArray, Stream, StreamSpec, Tier
 
 PHIS = (0.3, 0.6, 0.9, 0.95)
@@ -55,7 +56,8 @@ CHANGED_AT_HOUR = (168, 480)
 AFTER_HOURS = 240
 LENDERS = 3
 LENDER_DAYS = 28
-FLEETS = ("none", "right", "seasons", ".3", "half", "noise")
+FLEETS = ("none", "right", "seasons", ".3", "half", "loud", "noise")
+LOUD = ("half", "loud", "noise")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Case:
 
 
 def case_of(phi: float, fleet: str, tick_hours: int, streams: int) -> Case:
-    noise = NOISE_SD * (2.0 if fleet in ("half", "noise") else 1.0)
+    noise = NOISE_SD * (2.0 if fleet in LOUD else 1.0)
     world = World(phi=phi, streams=streams, reference_days=0, noise_sd=noise)
     return Case(world, fleet, tick_hours)
 
@@ -114,9 +116,11 @@ def lent(case: Case, seed: tuple[int, ...]) -> FleetPrior | None:
     """What three references of 28 days say to a domain that is drawn from the same seed."""
     if not case.lends:
         return None
-    world = replace(case.world, reference_days=LENDER_DAYS, noise_sd=NOISE_SD)
+    world = replace(case.world, reference_days=LENDER_DAYS)
     if case.fleet == ".3":
         world = replace(world, phi=0.3)
+    if case.fleet == "half":
+        world = replace(world, noise_sd=NOISE_SD)
     banks = []
     for number in range(LENDERS):
         season = (*seed, 90 + number) if case.fleet == "seasons" else (*seed, 9)
@@ -209,7 +213,7 @@ def line(case: Case, runs: int, delay_runs: int, seed: int) -> str:
     for tier in TIERS:
         for days in LOOKS:
             text += f"{rate_of(false[tier, days], 1.0)!s:>24}"
-    silent_us = FIRST_BET_US if case.lends else PROMISED_US
+    silent_us = FIRST_LENT_PAGE_US if case.lends else PROMISED_US
     exposed = FOLLOWED_DAYS - silent_us / DAY_US
     text += f"{rate_of(false[Tier.PAGE, FOLLOWED_DAYS], exposed / 30)!s:>24}"
     for change in lives[0].after:

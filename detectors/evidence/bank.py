@@ -60,7 +60,7 @@ from detectors.records import (
 )
 
 # Part of every checkpoint's fingerprint: raise it when the same ticks would give other evidence.
-ENGINE_VERSION = 4
+ENGINE_VERSION = 5
 
 WANDERING_PHI = 0.95
 WANDERING_LIKELY = 0.5
