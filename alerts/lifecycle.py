@@ -126,6 +126,8 @@ def _sighting(
     named = diagnosis is not None and diagnosis.mode not in {Mode.NONE, Mode.UNDETERMINED}
     mode = diagnosis.mode if diagnosis is not None and named else Mode.UNDETERMINED
     tier = max((finding.tier for finding in findings), key=_TIER_RANK.__getitem__)
+    # What only moved, perhaps weeks before, is not when the weightier change began.
+    onset = min(finding.onset for finding in findings if finding.tier is tier)
     if mode is Mode.BENIGN:
         tier = Tier.TICKET
     lead = wording.lead(findings)
@@ -136,7 +138,7 @@ def _sighting(
         tier=tier,
         severity=_severity(mode, tier, findings),
         seen_at=max(finding.ts for finding in findings),
-        onset=min(finding.onset for finding in findings),
+        onset=onset,
         seen=wording.saw(lead),
         action=diagnosis.action if diagnosis is not None and named else _INVESTIGATE,
         confidence=diagnosis.confidence if diagnosis is not None else 0.0,
@@ -286,7 +288,9 @@ def _merge(incident: Incident, sighting: _Sighting) -> Incident:
     named = sighting.mode is not Mode.UNDETERMINED or contradicted
     rename = sighting.mode is not incident.mode and named
     mode = sighting.mode if rename else incident.mode
-    onset = min(incident.onset, sighting.onset)
+    heavier = _TIER_RANK[sighting.tier] - _TIER_RANK[incident.tier]
+    earlier = min(incident.onset, sighting.onset)
+    onset = sighting.onset if heavier > 0 else earlier if heavier == 0 else incident.onset
     was = incident.mode if rename else None
     merged = replace(
         incident,
@@ -302,7 +306,7 @@ def _merge(incident: Incident, sighting: _Sighting) -> Incident:
         recovering_since=None,
     )
     # A ticket that joins a page under the same name does not rewrite what the page said.
-    weightier = rename or _TIER_RANK[sighting.tier] >= _TIER_RANK[incident.tier]
+    weightier = rename or heavier >= 0
     if sighting.mode is mode and weightier:
         merged = replace(
             merged,

@@ -151,7 +151,8 @@ class Incident:
     """A problem of one deployment that people track from its opening to its resolution.
 
     `id` comes from the deployment, the mode it opened with and `opened_at`; it stays when a
-    later diagnosis renames the mode. `onset` is when the change is thought to have begun.
+    later diagnosis renames the mode. `onset` is when the change is thought to have begun that its
+    tier is owed to: the earliest of the findings of that tier.
     `evidence` holds at most five sentences. `peak` is the largest evidence seen (alarm at 1)
     and `notified_peak` what it was when people were last told, at `notified_at`. `sequence`
     counts the messages made so far and `told` the modes they named. `recovering_since` is the

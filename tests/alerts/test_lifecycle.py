@@ -246,6 +246,26 @@ def test_new_alarms_end_a_recovery_and_history_says_all_that_was_told() -> None:
     assert [change.what for change in story.only.history] == ["opened", "renamed"]
 
 
+def test_a_page_has_the_onset_of_what_pages_and_not_of_what_moved_before() -> None:
+    story = Story()
+    story.see(0, QUIET, tier=Tier.TICKET, onset=at(-240))
+    assert story.only.onset == at(-240)
+    story.see(1, SEMANTICS, tier=Tier.PAGE, onset=at(-3))
+    assert story.only.onset == at(-3)
+    assert "since 12 Nov 03:00" in story.only.headline
+    story.see(2, SEMANTICS, tier=Tier.TICKET, onset=at(-300))
+    assert story.only.onset == at(-3), "a ticket that joins a page does not move it"
+    story.see(3, SEMANTICS, tier=Tier.PAGE, onset=at(-5))
+    assert story.only.onset == at(-5), "a page that joins may show that it began earlier"
+
+
+def test_one_tick_of_a_page_and_tickets_begins_where_the_page_does() -> None:
+    story = Story()
+    old = finding(0, stream="column.mean", tier=Tier.TICKET, onset=at(-500))
+    story.see(0, SEMANTICS, findings=[old, finding(0, onset=at(-4))])
+    assert story.only.onset == at(-4)
+
+
 ticks = st.lists(
     st.tuples(
         st.floats(0.1, 60.0),
