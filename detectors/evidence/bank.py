@@ -63,6 +63,10 @@ from detectors.records import (
 ENGINE_VERSION = 5
 
 WANDERING_PHI = 0.95
+# Memory that a reference of two weeks shows too little of, and four weeks enough: at φ = .9 it was
+# .97 pages where 1 was allowed, and .21 (benchmarks/detection/no_change.py).
+SHORT_US = 28 * DAY_US
+WANDERING_PHI_SHORT = 0.85
 WANDERING_LIKELY = 0.5
 WANDERING_SHARE = 0.1
 STRAYS_FROM = 0.25
@@ -179,6 +183,11 @@ class Bank:
         if self.standing_doubt:
             doubts.append(self.standing_doubt)
         of_tier = np.array([spec.stream.tier is tier for spec in self.specs], np.bool_)
+        if self._remembers_long(of_tier):
+            doubts.append(
+                f"{tier.value} streams mostly remember more than {WANDERING_PHI_SHORT:.2f} from "
+                "tick to tick, which a reference under 28 days shows too little of"
+            )
         wandering = self.wandering & of_tier
         if wandering.any():
             doubts.append(
@@ -187,6 +196,18 @@ class Bank:
                 f"{WANDERING_PHI:.2f} from tick to tick; use a longer tick or a longer reference"
             )
         return doubts
+
+    def _remembers_long(self, of_tier: BoolArray) -> bool:
+        """Whether streams of a tier remember more than a reference under 28 days can show.
+
+        By weight they are likelier than not of φ ≥ .85, taken together: one of a few may look so.
+        """
+        if self.state is None or self.row_ticks or self.age_us >= SHORT_US:
+            return False
+        weight = np.where(of_tier & (self.state.model[:, ACTIVE] > 0), self.plan.weight, 0.0)
+        weight = self.counted.filtered(weight)
+        likely = self.phi_weights[:, PHI_GRID >= WANDERING_PHI_SHORT].sum(axis=1)
+        return bool(weight @ likely > WANDERING_LIKELY * weight.sum())
 
     @property
     def wandering(self) -> BoolArray:

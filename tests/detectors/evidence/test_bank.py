@@ -304,6 +304,14 @@ def test_a_wandering_reference_takes_the_promise_back() -> None:
     assert primed(calm, noise, tick_us=HOUR_US).guaranteed
 
 
+def test_a_long_memory_needs_four_weeks_of_reference_for_a_promise() -> None:
+    for days, phi, promised in ((16, 0.9, False), (28, 0.9, True), (16, 0.5, True)):
+        y, v = wandering_streams(np.random.default_rng(18), 24 * days, 10, phi=phi)
+        bank = primed(y, v, tick_us=HOUR_US)
+        assert bank.guaranteed is promised, (days, phi)
+        assert ("under 28 days" in bank.why_not) is not promised
+
+
 def test_ticks_of_rows_promise_no_rate_in_time() -> None:
     y, v = wandering_streams(np.random.default_rng(16), 260, 2, phi=0.2)
     bank = start_bank(specs_of(2), tick_us=HOUR_US, budget=BUDGET, row_ticks=True)
