@@ -17,13 +17,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from detectors.calibration.rows import JudgedRows
+from detectors.calibration.slices import FALSE_DISCOVERY
 from detectors.multiple import benjamini_hochberg
 from detectors.records import FloatArray, IntArray
 from detectors.slices import SmallSlices
 
 FEWEST_ROWS = 20
 """With fewer rows a slice is not asked."""
-FALSE_DISCOVERY = 0.05
 MOST = 20
 """So many are told, the surest first."""
 

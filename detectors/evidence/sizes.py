@@ -13,9 +13,9 @@ from typing import Protocol
 
 from scipy.special import expit, logit
 
+from detectors.evidence.sparse import SMALLEST
 from detectors.records import FloatArray
 
-SMALLEST = 1e-9
 SURE_ERRORS = 2.0
 """A change of rows must exceed what matters by two of its standard errors: bets on rows have no
 gate, and a thousand rows tell a shift too small to matter in one tick."""
