@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable ".[postgres]"
 	@touch $(STAMP)
 
-demo: $(STAMP) ## watch Kedge do its whole job on real data (under 90 s once installed)
+demo: $(STAMP) ## watch Kedge do its whole job on real data (one to three minutes once installed)
 	@$(BIN)/kedge demo
 
 test: $(STAMP) ## run the tests; TESTS="tests/storage -k outbox" for some of them
