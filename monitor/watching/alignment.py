@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ from monitor.reports.forms import finite
 from storage.deployments import learnt_schema
 from storage.references import list_references
 from storage.version_rows import VersionKind, VersionRows, in_common, read_version_rows
+
+_Change = TypeVar("_Change", AnchorChange, Forgetting)
 
 MOST_MAPS = 3
 """Of the newest versions: older ones are not served any more."""
@@ -46,31 +48,28 @@ class VersionFacts:
         return "" if found is None else found.words
 
     def forgotten_by(self, served: frozenset[str] | None) -> str:
-        """What the newest version served has forgotten, in words; "" where nothing is known.
+        """What a version served has forgotten of the source, in words; "" where nothing is known.
 
-        `served` None: rows do not say their version, so the newest on record is taken.
+        Of several versions that have forgotten something the newest is told. `served` None: rows
+        do not say their version, so the newest on record is taken, ill or not.
         """
-        return next(
-            (
-                one.words
-                for one in reversed(self.probe)
-                if served is None or one.now in served
-                if one.state is State.DRIFT
-            ),
-            "",
-        )
+        ill = (one for one in _served(self.probe, served) if one.state is State.DRIFT)
+        return next((one.words for one in ill), "")
 
     def broken_by(self, served: frozenset[str] | None) -> str:
-        """Why heads no longer fit the embedding of a version served, in words; else ""."""
-        return next(
-            (
-                f"version {one.now}: {one.words}"
-                for one in reversed(self.anchors)
-                if served is None or one.now in served
-                if one.incompatible
-            ),
-            "",
-        )
+        """Why heads no longer fit the embedding of a version served, in words; else "".
+
+        `served` as in `forgotten_by`.
+        """
+        ill = (one for one in _served(self.anchors, served) if one.incompatible)
+        return next((f"version {one.now}: {one.words}" for one in ill), "")
+
+
+def _served(changes: Sequence[_Change], served: frozenset[str] | None) -> tuple[_Change, ...]:
+    """The changes to versions that serve, the newest first; of unnamed ones the newest alone."""
+    if served is None:
+        return tuple(changes[-1:])
+    return tuple(one for one in reversed(changes) if one.now in served)
 
 
 NOTHING_KNOWN = VersionFacts()
