@@ -43,10 +43,7 @@ class VersionStoredError(VersionRowsError):
 class VersionRows:
     """Rows sorted by id hash, so that two versions meet row by row."""
 
-    model: str
-    kind: VersionKind
     version: str
-    created_at: datetime
     segment: Segment
 
 
@@ -64,15 +61,7 @@ def add_version_rows(
     the probe has not; VersionStoredError where the version is there already.
     """
     lock_model(session, model)
-    order = np.lexsort((rows.id_lo, rows.id_hi))
-    rows = rows.take(order)
-    keys = list(zip(rows.id_hi.tolist(), rows.id_lo.tolist(), strict=True))
-    if len(set(keys)) < len(keys):
-        msg = f"{len(keys) - len(set(keys))} ids come twice; every row needs an id of its own"
-        raise VersionRowsError(msg)
-    if not 0 < len(keys) <= MOST_ROWS:
-        msg = f"{len(keys):,} rows; give 1 to {MOST_ROWS:,}"
-        raise VersionRowsError(msg)
+    rows = in_order(rows)
     place = (
         VersionRowsRow.model == model,
         VersionRowsRow.kind == kind.value,
@@ -85,34 +74,50 @@ def add_version_rows(
         msg = f"{kind.value} of {what} of '{model}' are stored already and are never overwritten"
         raise VersionStoredError(msg, same=bytes(there) == body)
     if kind is VersionKind.PROBE_SCORES:
-        _refuse_strangers(session, model, set(keys))
+        (probe,) = read_version_rows(session, model, VersionKind.PROBE) or (None,)
+        if probe is None:
+            msg = f"'{model}' has no probe set; add one with `kedge probe add FILE --model {model}`"
+            raise VersionRowsError(msg)
+        refuse_strangers(rows, probe.segment)
     session.add(
         VersionRowsRow(
             model=model,
             kind=kind.value,
             version=version,
-            rows=len(keys),
+            rows=rows.window.rows,
             created_at=now,
             body=body,
         )
     )
     note_changes(session, [REFERENCES])
     session.flush()
-    return len(keys)
+    return rows.window.rows
 
 
-def _refuse_strangers(session: Session, model: str, keys: set[tuple[int, int]]) -> None:
-    (probe,) = read_version_rows(session, model, VersionKind.PROBE) or (None,)
-    if probe is None:
-        msg = f"'{model}' has no probe set; add one with `kedge probe add FILE --model {model}`"
+def in_order(rows: Segment) -> Segment:
+    """Rows of a version sorted by id hash; VersionRowsError if an id is twice, or too many rows."""
+    rows = rows.take(np.lexsort((rows.id_lo, rows.id_hi)))
+    keys = _keys(rows)
+    if len(set(keys)) < len(keys):
+        msg = f"{len(keys) - len(set(keys))} ids come twice; every row needs an id of its own"
         raise VersionRowsError(msg)
-    known = set(zip(probe.segment.id_hi.tolist(), probe.segment.id_lo.tolist(), strict=True))
-    strange = len(keys - known)
+    if not 0 < len(keys) <= MOST_ROWS:
+        msg = f"{len(keys):,} rows; give 1 to {MOST_ROWS:,}"
+        raise VersionRowsError(msg)
+    return rows
+
+
+def refuse_strangers(scores: Segment, probe: Segment) -> None:
+    """VersionRowsError where scores are of rows that the probe has not."""
+    mine = set(_keys(scores))
+    strange = len(mine - set(_keys(probe)))
     if strange:
-        msg = (
-            f"{strange} of {len(keys)} ids are not in the probe set of '{model}'; score those of it"
-        )
+        msg = f"{strange} of {len(mine)} ids are not in the probe set; score those of it"
         raise VersionRowsError(msg)
+
+
+def _keys(rows: Segment) -> list[tuple[int, int]]:
+    return list(zip(rows.id_hi.tolist(), rows.id_lo.tolist(), strict=True))
 
 
 def read_version_rows(session: Session, model: str, kind: VersionKind) -> tuple[VersionRows, ...]:
@@ -122,9 +127,7 @@ def read_version_rows(session: Session, model: str, kind: VersionKind) -> tuple[
         .where(VersionRowsRow.model == model, VersionRowsRow.kind == kind.value)
         .order_by(VersionRowsRow.id)
     )
-    return tuple(
-        VersionRows(row.model, kind, row.version, row.created_at, decode(row.body)) for row in rows
-    )
+    return tuple(VersionRows(row.version, decode(row.body)) for row in rows)
 
 
 def count_versions(session: Session) -> dict[str, dict[str, int]]:
@@ -142,14 +145,7 @@ def count_versions(session: Session) -> dict[str, dict[str, int]]:
 
 def in_common(one: Segment, other: Segment) -> tuple[Window, Window]:
     """The rows of both whose ids are in both, in one order."""
-    place = {
-        key: at
-        for at, key in enumerate(zip(other.id_hi.tolist(), other.id_lo.tolist(), strict=True))
-    }
-    pairs = [
-        (at, place[key])
-        for at, key in enumerate(zip(one.id_hi.tolist(), one.id_lo.tolist(), strict=True))
-        if key in place
-    ]
+    place = {key: at for at, key in enumerate(_keys(other))}
+    pairs = [(at, place[key]) for at, key in enumerate(_keys(one)) if key in place]
     both = np.array(pairs, np.int64).reshape(-1, 2)
     return one.window.take(both[:, 0]), other.window.take(both[:, 1])

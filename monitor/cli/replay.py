@@ -34,6 +34,19 @@ from monitor.files.roles import BASELINE_CLASSES, ROLE_NAMES, Roles
     metavar="FILE",
     help="Read domains by these mappings (YAML or JSON), as approved ones are.",
 )
+@click.option(
+    "--anchors",
+    multiple=True,
+    metavar="VERSION=FILE",
+    help="Rows as a version embeds them, the oldest version first; see kedge anchors add.",
+)
+@click.option("--probe", metavar="FILE", help="Labelled rows of the source; see kedge probe add.")
+@click.option(
+    "--probe-scores",
+    multiple=True,
+    metavar="VERSION=FILE",
+    help="What a version scores the probe's rows, the oldest first; see kedge probe score.",
+)
 @click.option("--out", metavar="FILE.html", help="Also draw the timeline as one HTML file.")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
 @click.option("--exit-code", is_flag=True, help="Exit 3 on drift or harm, 5 on too little data.")
@@ -45,6 +58,9 @@ def replay(
     model: str,
     injected: tuple[str, ...],
     mapping_file: str | None,
+    anchors: tuple[str, ...],
+    probe: str | None,
+    probe_scores: tuple[str, ...],
     out: str | None,
     output: str,
     exit_code: bool,
@@ -62,6 +78,10 @@ def replay(
 
     --mappings takes what `kedge mapping export` writes: its entries count as approved, so the rows
     of a domain are read in the terms of the reference, and one that they break is a ticket.
+
+    --anchors, --probe and --probe-scores are what a daemon is told of at each release, so that rows
+    that name a version can be found to be of one that forgot its source, broke its heads, or is
+    not the one that serves.
     """
     from rich.console import Console
 
@@ -71,14 +91,21 @@ def replay(
     from monitor.replaying.injection import parse_injection
     from monitor.replaying.replay import Replay, to_json
     from monitor.replaying.replay import replay as run_replay
+    from monitor.replaying.version_files import parse_version_files, read_version_files
     from monitor.reports.replay_text import print_replay
+    from monitor.watching.alignment import NOTHING_KNOWN
 
     errors = Console(stderr=True)
     injections = [parse_injection(text) for text in injected]
+    files = parse_version_files(anchors, probe, probe_scores)
     # A reference may be a training table: without times, scores or labels of its own.
     reference_table = read_table(
         reference, roles, optional=frozenset({*ROLE_NAMES, BASELINE_CLASSES})
     )
+    versions = NOTHING_KNOWN
+    if files:
+        task = reference_table.schema.task
+        versions = read_version_files(files, roles, model=model, task=task)
     mappings = {} if mapping_file is None else read_mappings(mapping_file)
     theirs = frozenset(one.entry.here for mine in mappings.values() for one in mine)
     log = read_table(
@@ -97,10 +124,17 @@ def replay(
                 model=model,
                 on_tick=on_tick,
                 mappings=mappings,
+                versions=versions,
             )
         else:
             told = run_replay(
-                reference_table, log, settings, model=model, on_tick=on_tick, mappings=mappings
+                reference_table,
+                log,
+                settings,
+                model=model,
+                on_tick=on_tick,
+                mappings=mappings,
+                versions=versions,
             )
     result = told.changed if isinstance(told, InjectedReplay) else told
     for note in result.notes:

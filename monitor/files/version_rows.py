@@ -127,11 +127,16 @@ def store_rows(
 
     InputError as `check_rows`, VersionRowsError as `add_version_rows`.
     """
-    check_rows(rows, kind, task)
+    segment = segment_of(model, kind, rows, task=task)
     register_model(session, model, now)
+    return add_version_rows(session, model, kind, version, segment, now)
+
+
+def segment_of(model: str, kind: VersionKind, rows: GivenRows, *, task: Task) -> Segment:
+    """The rows as they are stored, in the order given; InputError as `check_rows`."""
+    check_rows(rows, kind, task)
     hi, lo = hash_texts(model, rows.ids)
     window = Window(
         rows=len(rows.ids), label=rows.label, score=rows.score, embedding=rows.embedding
     )
-    segment = Segment(window, hi, lo, np.zeros(len(rows.ids), np.bool_))
-    return add_version_rows(session, model, kind, version, segment, now)
+    return Segment(window, hi, lo, np.zeros(len(rows.ids), np.bool_))

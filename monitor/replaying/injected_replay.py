@@ -18,6 +18,7 @@ from monitor.replaying.injecting import Placed
 from monitor.replaying.injection import Injection
 from monitor.replaying.replay import DomainReplay, OnTick, Replay, replay, to_json
 from monitor.reports.forms import finding_json, iso
+from monitor.watching.alignment import NOTHING_KNOWN, VersionFacts
 
 AS_IT_WAS, INJECTED = "as it was", "injected"
 
@@ -71,6 +72,7 @@ def injected_replay(
     model: str = "model",
     on_tick: OnTick | None = None,
     mappings: Mapping[str, Sequence[AppliedMapping]] = MappingProxyType({}),
+    versions: VersionFacts = NOTHING_KNOWN,
 ) -> InjectedReplay:
     """Replay a log as it was and with the injections put in.
 
@@ -94,9 +96,16 @@ def injected_replay(
         on_tick=told(INJECTED),
         injections=injections,
         mappings=mappings,
+        versions=versions,
     )
     clean = replay(
-        reference, log, settings, model=model, on_tick=told(AS_IT_WAS), mappings=mappings
+        reference,
+        log,
+        settings,
+        model=model,
+        on_tick=told(AS_IT_WAS),
+        mappings=mappings,
+        versions=versions,
     )
     return InjectedReplay(clean, changed, outcomes_of(clean, changed))
 

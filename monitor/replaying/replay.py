@@ -51,10 +51,12 @@ from monitor.files.tables import Table, split_domains
 from monitor.mapping.files import check_entry, check_file, known_of
 from monitor.replaying.injecting import Placed, inject
 from monitor.replaying.injection import Injection
+from monitor.replaying.version_files import version_notes
 from monitor.reports.forms import finding_json, finite, iso, verdict_json
 from monitor.reports.transfer import gate_json, transfer_details
 from monitor.rows.held import FileRows
 from monitor.watching.aftermath import Rebase
+from monitor.watching.alignment import NOTHING_KNOWN, VersionFacts, facts_json
 from monitor.watching.day_words import by_day_json
 from monitor.watching.fleet import Fleet, fleet_of
 from monitor.watching.fleet_watch import FleetWatch, judge_fleet, open_fleet_watch, step_fleet
@@ -156,7 +158,10 @@ class FleetReplay:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Replay:
-    """A whole log: one entry a domain, notes on how files were read, and what was put in."""
+    """A whole log: one entry a domain, notes on how files were read, and what was put in.
+
+    `versions` is what anchors and a source probe say of the model's versions, where they are given.
+    """
 
     model: str
     settings: Settings
@@ -164,6 +169,7 @@ class Replay:
     notes: tuple[str, ...]
     placed: tuple[Placed, ...] = ()
     fleet: FleetReplay | None = None
+    versions: VersionFacts = NOTHING_KNOWN
 
 
 def replay(
@@ -175,11 +181,13 @@ def replay(
     on_tick: OnTick | None = None,
     injections: Sequence[Injection] = (),
     mappings: Mapping[str, Sequence[AppliedMapping]] = MappingProxyType({}),
+    versions: VersionFacts = NOTHING_KNOWN,
 ) -> Replay:
     """Run every domain of a log past its reference.
 
     `on_tick(domain, done_us, total_us)` is called as event time moves on. `injections` are put
     into the log first. By `mappings` a domain's rows are read in the terms of the reference.
+    `versions` is known from the first row on; it is told of rows that name a version.
 
     Raises:
         InputError: if the log has no time axis and the tick is not a row count, or an injection
@@ -199,6 +207,7 @@ def replay(
     live, placed = inject(live, past, schema, injections)
     references, parts = dict(split_domains(past)), dict(split_domains(live))
     _note_nameless(live, notes)
+    notes += version_notes(versions, (past, live))
     notes += [f"{name}: in the reference only" for name in references if name not in parts]
     if past.domain is None and live.domain is not None:
         notes.pop()
@@ -230,6 +239,7 @@ def replay(
                 pooled=past,
                 rows=rows,
                 mappings=tuple(mappings.get(name, ())),
+                versions=versions,
             )
         )
     if not runs:
@@ -241,7 +251,7 @@ def replay(
     replay_together(runs, fleet, on_tick)
     domains = tuple(run.result() for run in runs)
     together = None if fleet is None else _together(fleet, max(run.until_us for run in runs))
-    return Replay(model, settings, domains, tuple(notes), placed, together)
+    return Replay(model, settings, domains, tuple(notes), placed, together, versions)
 
 
 def _together(fleet: Fleet, until_us: int) -> FleetReplay | None:
@@ -401,6 +411,7 @@ def open_run(
     pooled: Window,
     rows: Window,
     mappings: tuple[AppliedMapping, ...] = (),
+    versions: VersionFacts = NOTHING_KNOWN,
 ) -> DomainRun:
     """A domain with its rows in order, not yet started."""
     if settings.tick_rows is not None:
@@ -420,6 +431,7 @@ def open_run(
         own_reference=reference is not None,
         mappings=mappings,
     )
+    watch = replace(watch, versions=versions)
     return DomainRun(watch, reference, FileRows(rows), since_us, until_us)
 
 
@@ -500,7 +512,7 @@ def _rebased(watch: Watch, rows: FileRows, rebase: Rebase, now_us: int) -> tuple
     """The watch on rows of the new version, at the same instant; nothing is said of the past."""
     parts = list(rows.rows(rebase.since_us, rebase.until_us, labels_by_us=now_us))
     reference = concat_windows(parts)
-    watch = open_watch(
+    fresh = open_watch(
         watch.deployment,
         watch.schema,
         watch.settings,
@@ -509,6 +521,7 @@ def _rebased(watch: Watch, rows: FileRows, rebase: Rebase, now_us: int) -> tuple
         mappings=watch.mappings,
         live_since_us=rebase.until_us,
     )
+    watch = replace(fresh, versions=watch.versions)
     progress = open_progress(watch, reference)
     progress.scorer = open_scorer(watch, reference)
     for _ in evaluate(watch, progress, rows, watermark_us=now_us):
@@ -599,6 +612,7 @@ def to_json(result: Replay) -> dict[str, Any]:
             for d in result.domains
         },
         "fleet": None if result.fleet is None else {"words": result.fleet.words},
+        "versions": None if result.versions is NOTHING_KNOWN else facts_json(result.versions),
         "notes": list(result.notes),
     }
 

@@ -40,9 +40,21 @@ def print_replay(result: Replay, console: Console) -> None:
         _domain(domain, console)
     if result.fleet is not None:
         _fleet(result.model, result.fleet, console)
+    _versions(result, console)
     console.print(Text(f"Budget: {budget_words(result.settings.budget)} per deployment"))
     console.print(_budget_table(result))
     _reasons(result, console)
+
+
+def _versions(result: Replay, console: Console) -> None:
+    """What each version did to its anchors and to the probe; what is missing where none is told."""
+    known = result.versions
+    for what, changes in (("anchors", known.anchors), ("probe", known.probe)):
+        for one in changes:
+            state = f"{one.before} → {one.now}  {one.state.value}"
+            console.print(Text(f"Versions, {what}: {state}  {one.words}"))
+    if known.words and not (known.anchors or known.probe):
+        console.print(Text(f"Versions: {known.words}", style="dim"))
 
 
 def _budget_table(result: Replay) -> Table:

@@ -76,13 +76,26 @@ NOTHING_KNOWN = VersionFacts()
 
 
 def version_facts(session: Session, model: str, task: Task) -> VersionFacts:
+    """What is stored of a model's versions, compared."""
+    return compare_versions(
+        read_version_rows(session, model, VersionKind.ANCHORS),
+        read_version_rows(session, model, VersionKind.PROBE),
+        read_version_rows(session, model, VersionKind.PROBE_SCORES),
+        task,
+    )
+
+
+def compare_versions(
+    anchors: Sequence[VersionRows],
+    probe: Sequence[VersionRows],
+    scores: Sequence[VersionRows],
+    task: Task,
+) -> VersionFacts:
     """Every version's anchors against those of the version before, and its probe's loss.
 
-    The probe is held against the first version scored: what the fine-tuning started from.
+    Versions come oldest first, of `probe` there is one or none. The probe is held against the first
+    version scored: what the fine-tuning started from.
     """
-    anchors = read_version_rows(session, model, VersionKind.ANCHORS)
-    scores = read_version_rows(session, model, VersionKind.PROBE_SCORES)
-    probe = read_version_rows(session, model, VersionKind.PROBE)
     changes = tuple(_anchors(one, two) for one, two in pairwise(anchors))
     forgotten = tuple(
         _forgetting(probe[0], scores[0], later, task, at)
