@@ -2,7 +2,8 @@
 
 A window is only made where the truth is clear: a covariate shift costs the whole pool three
 standard errors of what a window can show, benign drift less than one; a version has forgotten, no
-longer fits, or hurts, by three standard errors of what a probe, anchors or the window can show.
+longer fits, reads old vectors, or hurts, by three standard errors of what a probe, anchors or the
+window can show.
 Where a world cannot carry a mode at a severity, there is no window.
 """
 
@@ -15,6 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
+from benchmarks.faults.model import score_of
 from benchmarks.faults.tables import NULL, Rows
 from benchmarks.faults.worlds import (
     ANCHOR_ROWS,
@@ -26,11 +28,15 @@ from benchmarks.faults.worlds import (
     hurts_by,
     incompatible_words,
     misled,
+    next_version,
     other_body,
     verdict_of,
+    version_maps,
 )
+from detectors.alignment.staleness import frozen, served_by_old
 from detectors.diagnosis import DiagnosisContext
 from detectors.records import BoolArray, FloatArray, IntArray, Mode, Task, Window
+from detectors.transfer.loss import loss_of
 
 
 class Severity(StrEnum):
@@ -103,6 +109,8 @@ class Injector:
             return None
         kind, window, context = made
         reference = self.world.reference
+        if mode is Mode.STALE_EMBEDDINGS:  # the reference has the vectors of the version in service
+            reference = self._embedded(self.world.split.reference)
         if mode is Mode.NEGATIVE_TRANSFER:  # nothing changed: the model served was never any good
             model = misled(self.world, MISLED[LEVELS.index(severity)])
             rows = self.world.split.reference
@@ -123,6 +131,7 @@ class Injector:
             Mode.FORGETTING: self.forgotten,
             Mode.EMBEDDING: self.incompatible,
             Mode.NEGATIVE_TRANSFER: self.misled,
+            Mode.STALE_EMBEDDINGS: self.stale,
         }
         return makers[mode](level)
 
@@ -433,6 +442,50 @@ class Injector:
         words = incompatible_words(self.world, model, share, self.rng)
         context = DiagnosisContext(incompatible=words)
         return f"{share:.0%} of rows", self.world.window(rows, mixed), context
+
+    def stale(self, level: int) -> Made | None:
+        """Old vectors under a new name (30, 60, 100 % of rows), or frozen ones (70, 85, 100 %).
+
+        In turn: rows name the next version, whose head reads vectors of the one before; or vectors
+        are no longer made anew, and rows come with those of rows of the reference.
+        """
+        rows, served = self.plain, self.world.served
+        if self.turn % 2:
+            now, pool = next_version(self.world), self.pool
+            read_old = score_of(now.logit_of(served.embedding(pool), pool), now.task)
+            lost = loss_of(now.task, read_old, pool.label)
+            if not clearly_worse(lost, now.loss(pool), rows=ANCHOR_ROWS):
+                return None
+            share = (0.3, 0.6, 1.0)[level]
+            old = self.some(share)[:, None]
+            vectors = np.where(old, served.embedding(rows), now.embedding(rows))
+            found = served_by_old(
+                vectors.astype(np.float32), ["2"] * self.n, version_maps(self.world, now, self.rng)
+            )
+            context = DiagnosisContext(
+                stale="" if found is None else found.words,
+                incompatible=incompatible_words(self.world, now, 1.0, self.rng),
+            )
+            window = self.world.window(rows, now.logit_of(vectors, rows))
+            window = replace(window, embedding=vectors.astype(np.float32))
+            return f"{share:.0%} of an old version", window, context
+        share = (0.7, 0.85, 1.0)[level]
+        before = self.world.split.reference
+        older = before.take(self.rng.integers(0, len(before), self.n))
+        frozen_here = self.some(share)[:, None]
+        vectors = np.where(frozen_here, served.embedding(older), served.embedding(rows))
+        window = self.world.window(rows, served.logit_of(vectors, rows))
+        window = replace(window, embedding=vectors.astype(np.float32))
+        context = DiagnosisContext(stale=frozen(self._embedded(before), window))
+        return f"{share:.0%} frozen", window, context
+
+    def _embedded(self, rows: Rows) -> Window:
+        """Rows in order of time, with the vectors that the version in service makes of them."""
+        return replace(
+            self.world.window(rows),
+            embedding=self.world.served.embedding(rows).astype(np.float32),
+            ts_us=np.arange(len(rows), dtype=np.int64),
+        )
 
     def misled(self, level: int) -> Made | None:
         """A source where 10, 20, 35 % of labels mean the opposite; nothing changed in service.

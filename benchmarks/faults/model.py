@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -118,6 +119,18 @@ class Model:
         with torch.no_grad():
             found: FloatArray = self.network(self.encoder(rows))[:, 0].numpy().astype(np.float64)
         return self.level + self.scale * found
+
+    def logit_of(self, embedding: FloatArray, rows: Rows) -> FloatArray:
+        """Log odds (n,) where the last layer reads other vectors (n, d) than those of the rows."""
+        with torch.no_grad():
+            vectors = torch.as_tensor(embedding, dtype=torch.float32)
+            network: Any = self.network
+            if isinstance(network, nn.Sequential):
+                found = network[-1](vectors)
+            else:
+                found = network.memory(self.encoder(rows)) + network.head(vectors)
+        said: FloatArray = found[:, 0].numpy().astype(np.float64)
+        return self.level + self.scale * said
 
     def score(self, rows: Rows) -> FloatArray:
         return score_of(self.logit(rows), self.task)

@@ -173,10 +173,14 @@ class WideAndDeep(nn.Module):
         self.head = nn.Linear(DEEP, 1)
         nn.init.zeros_(self.wide.weight)
 
-    def forward(self, X: torch.Tensor) -> torch.Tensor:
+    def memory(self, X: torch.Tensor) -> torch.Tensor:
+        """What the wide half says."""
         pairs = X[:, self.category, None] * X[:, None, self.segment]
-        memory: torch.Tensor = self.wide(torch.cat([X, pairs.flatten(1)], dim=1))
-        said: torch.Tensor = memory + self.head(self.body(X))
+        said: torch.Tensor = self.wide(torch.cat([X, pairs.flatten(1)], dim=1))
+        return said
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        said: torch.Tensor = self.memory(X) + self.head(self.body(X))
         return said
 
 

@@ -18,6 +18,7 @@ from benchmarks.faults.simulator import partner
 from benchmarks.faults.tables import Rows, Split, load
 from detectors.alignment.anchors import Anchors, compare_anchors
 from detectors.alignment.forgetting import probe_change
+from detectors.alignment.staleness import VersionMap
 from detectors.records import FloatArray, Schema, Settings, State, Task, TransferVerdict, Window
 from detectors.transfer.single_look import single_look_verdict
 
@@ -138,8 +139,7 @@ def other_body(world: World) -> Model:
 
 def incompatible_words(world: World, now: Model, share: float, rng: np.random.Generator) -> str:
     """What the product says of anchors of which a share is embedded by another version."""
-    pool = world.split.reference
-    rows = pool.take(rng.choice(len(pool), min(ANCHOR_ROWS, len(pool)), replace=False))
+    rows = anchor_rows(world, rng)
     turned = rng.random(len(rows)) < share
     before, after = world.served.embedding(rows), now.embedding(rows)
     score = np.where(turned, now.score(rows), world.served.score(rows))
@@ -149,6 +149,31 @@ def incompatible_words(world: World, now: Model, share: float, rng: np.random.Ge
         Anchors("2", np.where(turned[:, None], after, before), label, score),
     )
     return found.words if found.incompatible else ""
+
+
+def next_version(world: World) -> Model:
+    """The version after the one in service: its embedding trained on, and its head with it."""
+
+    def make() -> Model:
+        source, tuning = world.split.source, world.split.tuning
+        on = world.served.tuned(source, world.seed + 55, 6, 256, 2e-3, 3)
+        return on.tuned(tuning, world.seed + 55, 10, 64, 5e-4, 3)
+
+    return world.version("next", make)
+
+
+def version_maps(world: World, now: Model, rng: np.random.Generator) -> tuple[VersionMap, ...]:
+    """The anchors of the version in service, "1", and of the one that rows name, "2"."""
+    anchors = anchor_rows(world, rng)
+    return tuple(
+        VersionMap(name, model.embedding(anchors).astype(np.float32))
+        for name, model in (("1", world.served), ("2", now))
+    )
+
+
+def anchor_rows(world: World, rng: np.random.Generator) -> Rows:
+    pool = world.split.reference
+    return pool.take(rng.choice(len(pool), min(ANCHOR_ROWS, len(pool)), replace=False))
 
 
 def misled(world: World, share: float) -> Model:

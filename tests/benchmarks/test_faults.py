@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from benchmarks.faults.inject import Injector, Severity, unevenly
 from benchmarks.faults.model import Model
 from benchmarks.faults.simulator import ATTRIBUTION_US, START_US, impressions, places
 from benchmarks.faults.tables import Split
-from benchmarks.faults.worlds import World
+from benchmarks.faults.worlds import World, next_version
 from detectors.records import DAY_US, HOUR_US, Mode
 
 HOME, PARTNER = places(3)
@@ -101,3 +103,32 @@ def test_precision_is_what_a_name_is_worth_where_all_causes_are_equally_likely()
 
     # P(a | named a) = 1 / (1 + 1/2), whatever the numbers of windows.
     assert precision(found, ["a", "b"]) == pytest.approx([1 / 1.5, 1.0])
+
+
+def test_old_vectors_stand_in_a_share_of_rows_and_the_next_head_reads_them(
+    injector: Injector,
+) -> None:
+    turned = replace(injector, turn=1)
+    fault = turned.fault(Mode.STALE_EMBEDDINGS, Severity.MIDDLE)
+
+    assert fault is not None
+    assert fault.window.embedding is not None
+    assert fault.window.score is not None
+    served, now = injector.world.served, next_version(injector.world)
+    old = (fault.window.embedding == served.embedding(turned.plain).astype(np.float32)).all(axis=1)
+    new = (fault.window.embedding == now.embedding(turned.plain).astype(np.float32)).all(axis=1)
+    assert (old ^ new).all()
+    assert old.mean() == pytest.approx(0.6, abs=4 * np.sqrt(0.24 / 1_000))
+    own = now.score(turned.plain)
+    assert fault.window.score[new] == pytest.approx(own[new], abs=1e-6)
+    assert np.abs(fault.window.score[old] - own[old]).mean() > 1e-3
+
+
+def test_frozen_vectors_are_those_of_reference_rows(injector: Injector) -> None:
+    fault = injector.fault(Mode.STALE_EMBEDDINGS, Severity.SEVERE)
+
+    assert fault is not None
+    assert fault.window.embedding is not None
+    assert fault.reference.embedding is not None
+    known = {vector.tobytes() for vector in list(fault.reference.embedding)}
+    assert all(vector.tobytes() in known for vector in fault.window.embedding)
