@@ -11,6 +11,9 @@ from detectors.schema.profiles import Profiles
 
 GROWTH = 1.1
 GONE = 0.1
+FEWEST_EXPECTED = 8
+"""A leaf of which fewer rows were expected may be missing by chance."""
+
 MIN_LEAVES = 2
 RESIDUAL_TV = 0.1
 MOST_LEAVES = 40
@@ -23,8 +26,12 @@ def check_parent(pair: Pair, profiles: Profiles) -> SchemaCheck | None:
     variation, averaged over fields.
     """
     before, now = pair.shares
+    expected = pair.current.filled
     gone = [
-        value for value in profiles.reference_values if now.get(value, 0.0) < GONE * before[value]
+        value
+        for value in profiles.reference_values
+        if now.get(value, 0.0) < GONE * before[value]
+        and before[value] * expected >= FEWEST_EXPECTED
     ]
     if len(gone) < MIN_LEAVES:
         return None

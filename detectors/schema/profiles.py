@@ -95,14 +95,23 @@ def fields_of(reference: Window, current: Window, schema: Schema) -> tuple[Field
 
 
 def profile(
-    name: str, reference: Window, current: Window, fields: Sequence[Field]
+    name: str,
+    reference: Window,
+    current: Window,
+    fields: Sequence[Field],
+    *,
+    fewest: int = MIN_ROWS_CURRENT,
 ) -> Profiles | None:
-    """Profiles of the frequent values of a categorical column over all fields but its own."""
+    """Profiles of the frequent values of a categorical column over all fields but its own.
+
+    `fewest` rows of a value make it frequent in the current window; a likelihood needs fewer than
+    shares do.
+    """
     others = [field for field in fields if field.name != name]
     if not others:
         return None
     words, words_now = reference.categorical[name], current.categorical[name]
-    kept, kept_now = _frequent(words, MIN_ROWS_REFERENCE), _frequent(words_now, MIN_ROWS_CURRENT)
+    kept, kept_now = _frequent(words, MIN_ROWS_REFERENCE), _frequent(words_now, fewest)
     return Profiles(
         reference_values=tuple(words.values[code] for code in kept),
         current_values=tuple(words_now.values[code] for code in kept_now),

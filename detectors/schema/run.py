@@ -23,7 +23,7 @@ from detectors.schema.profiles import fields_of, profile
 from detectors.schema.rename import check_rename
 from detectors.schema.retyped import check_retyped
 from detectors.schema.stretches import is_usual
-from detectors.schema.swap import check_swap
+from detectors.schema.swap import FEWEST_SWAPPED, check_swap
 from detectors.schema.unit import check_unit
 from detectors.schema.zero_fill import check_zero_fill
 
@@ -92,6 +92,8 @@ def _by_profile(
         profiles = profile(pair.name, before, now, fields)
         found.append(check_rename(pair, profiles))
         if profiles is not None and profiles.reference.size and profiles.current.size:
-            found.append(check_swap(pair.name, profiles))
             found.append(check_parent(pair, profiles))
+        rare = profile(pair.name, before, now, fields, fewest=FEWEST_SWAPPED)
+        if rare is not None and rare.reference.size and rare.current.size:
+            found.append(check_swap(pair.name, rare))
     return [check for check in found if check is not None]

@@ -12,6 +12,9 @@ from detectors.schema.profiles import Profiles
 MARGIN = 10.0
 """Nats of log likelihood ratio, needed in both directions: one-way resemblance is common."""
 
+FEWEST_SWAPPED = 15
+"""Rows of each name: what a likelihood ratio of so few can say, its size says."""
+
 NOISE_SD = 3.0
 """Profiles are estimates. Values that differ in little but chance resemble each other by as much as
 k cells known from N rows can be wrong for n rows: about n / N √k nats each."""

@@ -43,6 +43,10 @@ at most: two such factors still cannot be taken for each other."""
 CONVERTED_FROM, KEPT_AT_MOST = 0.95, 0.5
 SAME_DIGITS = 1e-6
 
+SMALL_COUNT = 50
+"""Small whole numbers that stay whole have not been converted: their few quantiles fit a factor by
+chance."""
+
 SLOPE_WITHIN = 0.05
 SHIFT_IQR = 0.5
 RESIDUAL_IQR = 0.05
@@ -62,11 +66,13 @@ def check_unit(pair: Pair) -> SchemaCheck | None:
     if len(np.unique(was)) < MIN_QUANTILES:
         return _scaled_values(pair.name, before, now)
     noise = _median_error(was, len(before), len(now))
-    return (
-        _factor(pair.name, was, is_now, noise)
-        or _scaled_values(pair.name, before, now)
-        or _affine(pair.name, was, is_now)
-    )
+    still_counts = was[9] < SMALL_COUNT and _whole(before) and _whole(now)
+    factor = None if still_counts else _factor(pair.name, was, is_now, noise)
+    return factor or _scaled_values(pair.name, before, now) or _affine(pair.name, was, is_now)
+
+
+def _whole(values: FloatArray) -> bool:
+    return bool(np.all(values == np.rint(values)))
 
 
 def _median_error(quantiles: FloatArray, rows: int, rows_now: int) -> float:

@@ -21,6 +21,9 @@ TURNED = 0.25
 """Where zero was common before, a quarter of the other values must have turned into it: counts
 have more zeros on some days, and what is not zero looks the same."""
 
+NOISE_ALLOWED = 1.6
+"""Times what unchanged rows differ by on average: about two standard deviations more."""
+
 MIN_REST = 30
 MIN_Z = 4.0
 
@@ -28,7 +31,7 @@ MIN_Z = 4.0
 def check_zero_fill(pair: Pair) -> SchemaCheck | None:
     """A rise of five points whose remainder moved by less than six rows in a hundred.
 
-    Small windows are allowed what ten cells of unchanged rows differ by on average.
+    Small windows are allowed what ten cells of unchanged rows differ by.
     """
     before, now = pair.numbers
     if len(before) < MIN_REST or len(now) < MIN_REST:
@@ -59,7 +62,7 @@ def _filled_with(
     q = _shares(rest_now, edges)
     spread = 1 / len(rest_before) + 1 / len(rest_now)
     noise = float(np.sum(np.sqrt(p * (1 - p) * spread * 2 / math.pi)) / 2)
-    if float(np.abs(q - p).sum() / 2) >= max(REST_TV, 1.3 * noise):
+    if float(np.abs(q - p).sum() / 2) >= max(REST_TV, NOISE_ALLOWED * noise):
         return None
     nulls = pair.current.null_share - pair.reference.null_share
     fewer = f"; nulls fell by {-100 * nulls:.3g} points" if nulls < -RISE / 2 else ""

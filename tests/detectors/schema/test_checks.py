@@ -308,6 +308,56 @@ def test_counts_that_only_grew_are_in_no_other_unit() -> None:
         }
 
 
+def test_small_counts_that_stay_whole_are_in_no_other_unit_whatever_their_quantiles_say() -> None:
+    """Orders thinned to three in five: quantiles of few steps fit ÷ 1.609 now and then."""
+    factors = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        orders = rng.negative_binomial(1.2, 0.1, 500).astype(float)
+        fewer = with_numbers(table(2, 500), "visits", np.floor(orders * 0.63))
+        before = with_numbers(
+            REFERENCE, "visits", rng.negative_binomial(1.2, 0.1, 6_000).astype(float)
+        )
+        found = {(one.column, one.check) for one in found_in(fewer, before)}
+        factors += ("visits", "unit") in found
+
+    assert factors == 0
+
+
+def test_rare_names_that_were_exchanged_are_found_by_what_their_rows_look_like() -> None:
+    """Some 40 and 25 rows of 500: too few for shares, enough for a likelihood ratio."""
+    hits = 0
+    for seed in range(10):
+        current = table(50 + seed, 500)
+        hits += ("food", "swap") in {
+            (one.column, one.check)
+            for one in found_in(with_foods(current, {"Vegetables": "Spice", "Spice": "Vegetables"}))
+        }
+        assert not any(one.check == "swap" for one in found_in(current))
+
+    assert hits >= 7
+
+
+def test_leaves_of_which_hardly_a_row_was_expected_are_not_gone() -> None:
+    """Two foods of six expected rows each are missing by chance, and another has grown."""
+    rng = np.random.default_rng(4)
+
+    def foods(rows: int, shares: list[float]) -> Window:
+        food = rng.choice(4, rows, p=shares).astype(np.int32)
+        price, visits = rng.normal(size=rows), rng.poisson(3.0, rows).astype(float)
+        return Window(
+            rows=rows,
+            numeric={"price": price, "visits": visits},
+            categorical={"food": Categories(food, FOODS[:4])},
+        )
+
+    before = foods(6_000, [0.5, 0.476, 0.012, 0.012])
+    few, many = (foods(rows, [0.6, 0.4, 0.0, 0.0]) for rows in (500, 3_000))
+
+    assert not any(check.check == "parent" for check in found_in(few, before))
+    assert any(check.check == "parent" for check in found_in(many, before))
+
+
 @pytest.mark.parametrize(("filled", "gone"), [(0, True), (3, True), (9, False)])
 def test_a_few_filled_rows_of_three_hundred_do_not_make_a_feature_present(
     filled: int, gone: bool
