@@ -10,7 +10,7 @@ from detectors.alignment.staleness import frozen, other_width
 from detectors.findings.components import EMBEDDING
 from detectors.findings.confidence import confidence_in
 from detectors.findings.contrasts import FEWEST_ROWS, Contrasts, measure
-from detectors.findings.decision import decide_mode
+from detectors.findings.decision import PLACED, decide_mode
 from detectors.findings.ranking import SILENT, rank_modes
 from detectors.findings.words import describe
 from detectors.records import (
@@ -127,7 +127,7 @@ def conclude(contrasts: Contrasts, context: DiagnosisContext) -> Diagnosis:
     columns = _columns(contrasts, mode)
     return Diagnosis(
         mode=mode,
-        confidence=confidence_in(mode, contrasts),
+        confidence=confidence_in(mode, contrasts, runner_up),
         runner_up=runner_up,
         evidence=tuple(filter(None, (*outside, *describe(contrasts, mode)))),
         action=action_for(
@@ -213,7 +213,9 @@ def _columns(contrasts: Contrasts, mode: Mode) -> tuple[str, ...]:
     elif mode in {Mode.EMBEDDING, Mode.STALE_EMBEDDINGS}:
         named = [EMBEDDING]
     elif mode is Mode.CONCEPT_SHIFT:
-        named = [contrasts.local_column] if contrasts.local_column else []
+        sure = contrasts.region_z >= PLACED
+        column = contrasts.region_column if sure else contrasts.local_column
+        named = [column] if column else []
     elif mode in {Mode.COVARIATE_SHIFT, Mode.BENIGN}:
         named = list(contrasts.carriers)
     else:

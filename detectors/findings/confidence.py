@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 
 from detectors.findings.contrasts import Contrasts
+from detectors.findings.decision import evidence_of_prior
 from detectors.records import Mode, State
 
 FEW, MANY = 500, 3_000
@@ -43,12 +44,26 @@ From the bench as it was with two tables; not measured again.
 """
 UNSURE_MISMATCH = 0.5
 """Only checks that a person should look at first, such as an offset of a whole column."""
+READINGS_OF_A_RATE = frozenset({Mode.PRIOR_SHIFT, Mode.LABEL_SEMANTICS})
+MOST_EVIDENCE = 20.0
 NOT_MEASURED = {Mode.PIPELINE_FAULT: 0.8, Mode.STALE_EMBEDDINGS: 0.8, Mode.UNDETERMINED: 0.0}
 """Decided by evidence from outside the two windows; engineering values."""
 
 
-def confidence_in(mode: Mode, contrasts: Contrasts) -> float:
-    """Measured share of right answers among those that named `mode`, 0 to 1."""
+def confidence_in(mode: Mode, contrasts: Contrasts, runner_up: Mode | None = None) -> float:
+    """Measured share of right answers among those that named `mode`, 0 to 1.
+
+    Where scores are too blunt to say whether they followed the label rate, no more than these two
+    windows say: the likelihood of one reading over that of both.
+    """
+    measured, evidence = _measured(mode, contrasts), evidence_of_prior(contrasts)
+    if {mode, runner_up} == READINGS_OF_A_RATE and math.isfinite(evidence):
+        odds = math.exp(min(abs(evidence), MOST_EVIDENCE) / 2)
+        return min(measured, odds / (1 + odds))
+    return measured
+
+
+def _measured(mode: Mode, contrasts: Contrasts) -> float:
     if mode in NOT_MEASURED:
         return NOT_MEASURED[mode]
     if mode is Mode.SCHEMA_MISMATCH and all(c.state is State.WATCH for c in contrasts.mismatched):

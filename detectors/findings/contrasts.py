@@ -17,6 +17,7 @@ from detectors.findings.label_shift import (
 )
 from detectors.findings.localisation import localise
 from detectors.findings.loss_change import explain_loss
+from detectors.findings.region import find_region
 from detectors.findings.rows import CURRENT_ROWS, REFERENCE_ROWS, draw_rows
 from detectors.findings.scoring_layer import Expected, expected_scores, score_given_inputs
 from detectors.findings.stand_in import stand_in_score
@@ -38,6 +39,9 @@ from detectors.transfer.loss import expected_loss, loss_of
 
 FEWEST_ROWS = 200
 FEWEST_MINORITY = 20
+FEWEST_FOR_A_RATE = 3
+"""None at all is more often a label that does not come than a rate."""
+
 ABSENCE = frozenset({MISSING, ALL_NULL, ABSENT})
 MISMATCH = frozenset({RETYPED, UNIT, RENAME, SWAP, PARENT, ZERO_FILL})
 NAN = float("nan")
@@ -92,6 +96,9 @@ class Contrasts:
     local_z: float = NAN
     local_column: str = ""
     local_cell: str = ""
+    region_z: float = NAN
+    region_column: str = ""
+    region_cell: str = ""
     loss: LossChange | None = None
     beside: Contrasts | None = None
 
@@ -274,7 +281,7 @@ def _with_labels(
     assert now.label is not None
     y_ref, y_cur = before.label, now.label
     if schema.task is not Task.REGRESSION and fewest_of(y_ref, y_cur) < FEWEST_MINORITY:
-        return found
+        return _with_rate_alone(found, before.score, y_ref, now.score, y_cur, widen)
     two = TwoSample(two.reference[rows_ref], two.current[rows_cur], two.auc)
     loss_ref = loss_of(schema.task, before.score, y_ref)
     loss_cur = loss_of(schema.task, now.score, y_cur)
@@ -284,6 +291,13 @@ def _with_labels(
     place = min(
         (
             localise(before, now, schema, was, left, design_effect=widen**2)
+            for was, left in change.residuals
+        ),
+        key=lambda found: found.z,
+    )
+    region = min(
+        (
+            find_region(before, now, schema, was, left, design_effect=widen**2)
             for was, left in change.residuals
         ),
         key=lambda found: found.z,
@@ -308,6 +322,9 @@ def _with_labels(
         local_z=place.z,
         local_column=place.column,
         local_cell=place.cell,
+        region_z=region.z,
+        region_column=region.column,
+        region_cell=region.cell,
     )
     if schema.task is not Task.BINARY:
         return found
@@ -319,21 +336,52 @@ def _with_labels(
     weighted = covariate_weighted_rate(
         before.score, y_ref, importance_weights(two.reference), now.score
     )
-    rate_se = np.sqrt(
-        1 / (len(y_ref) * p_ref * (1 - p_ref)) + 1 / (len(y_cur) * p_cur * (1 - p_cur))
-    )
     return replace(
         found,
         expected_loss_z=(float(expected.mean()) - terms.reference) / loss_se if loss_se else NAN,
         unexpected_loss_z=(terms.current - float(expected.mean())) / error if error else NAN,
         within_class_auc=within_class_auc(two, y_ref, y_cur),
         rate_change=log_odds_of(p_cur) - log_odds_of(p_ref),
-        rate_change_se=float(rate_se) * widen,
+        rate_change_se=_rate_error(p_ref, len(y_ref), p_cur, len(y_cur)) * widen,
         implied_change=rate.change,
         implied_z=rate.change_z / widen,
         implied_gap_z=rate.gap_z / widen,
         weighted_change=log_odds_of(weighted) - log_odds_of(p_ref),
     )
+
+
+def _with_rate_alone(
+    found: Contrasts,
+    score_ref: FloatArray,
+    y_ref: FloatArray,
+    score_cur: FloatArray,
+    y_cur: FloatArray,
+    widen: float,
+) -> Contrasts:
+    """That ones have become rare, or zeros, is known even where too few are left for more.
+
+    Half a row is added to either class (Haldane, 1956), so that a rate of none has log odds.
+    """
+    if found.task is not Task.BINARY or fewest_of(y_ref) < FEWEST_MINORITY:
+        return found
+    if fewest_of(y_cur) < FEWEST_FOR_A_RATE:
+        return found
+    ones, rows = float(y_cur.sum()) + 0.5, len(y_cur) + 1.0
+    p_ref, p_cur = float(y_ref.mean()), ones / rows
+    rate = implied_rate(score_ref, y_ref, score_cur, p_cur)
+    return replace(
+        found,
+        rate_change=log_odds_of(p_cur) - log_odds_of(p_ref),
+        rate_change_se=_rate_error(p_ref, len(y_ref), p_cur, rows) * widen,
+        implied_change=rate.change,
+        implied_z=rate.change_z / widen,
+        implied_gap_z=rate.gap_z / widen,
+    )
+
+
+def _rate_error(p_ref: float, n: float, p_cur: float, m: float) -> float:
+    """Standard error of a change of log odds."""
+    return float(np.sqrt(1 / (n * p_ref * (1 - p_ref)) + 1 / (m * p_cur * (1 - p_cur))))
 
 
 def working_score(task: Task, score: FloatArray) -> FloatArray:

@@ -20,6 +20,12 @@ WORTH_NAMING = 0.5
 MAY_BE = 0.95
 """An offset that broke nothing is still the second guess."""
 
+PLACED = 3.0
+"""A region is named where one in four hundred windows without a change would have one."""
+
+SURELY_PLACED = 3.5
+"""One in two thousand."""
+
 CONTENT = frozenset({Mode.NONE, Mode.BENIGN})
 Rule = tuple[Mode, float]
 
@@ -80,46 +86,44 @@ def _with_labels(c: Contrasts) -> list[Rule]:
     calm = either(below(c.inputs_auc - 0.5, 0.06), below(c.within_class_auc - 0.5, 0.05))
     moved = 1.0 if calm < HOLDS else min(CLOSEST_MISS, _excess(c.inputs_auc) / 0.06)
     rate = size(c.rate_change)
-    rate_moved = above(rate, larger(0.15, 3 * c.rate_change_se))
-    implied = math.copysign(c.implied_change, c.implied_change * c.rate_change)
-    scores_did_not_follow = below(implied, 0.4 * rate)
-    implied_z = math.copysign(c.implied_z, c.implied_z * c.rate_change)
-    scores_followed = either(
-        both(
-            above(implied_z, 3.0),
-            either(at_most(size(c.implied_gap_z), 2.5), at_most(size(rate - implied), 0.35 * rate)),
-        ),
-        # Few rows or blunt scores: the rate that labels show is e² times as likely as none.
-        both(
-            at_most(size(c.implied_gap_z), 2.5),
-            above(implied_z * size(implied_z) - c.implied_gap_z**2, 4.0),
-        ),
+    # Where like inputs get like scores, a level that is off is one of labels.
+    same_layer = float(c.task is Task.BINARY and math.isfinite(c.score_shift))
+    rate_moved = either(
+        above(rate, larger(0.15, 3 * c.rate_change_se)),
+        both(same_layer, above(size(c.intercept_change), 0.3), above(size(c.intercept_z), 3.0)),
     )
+    far = both(rate_moved, above(rate, 0.3))
+    surely_followed, followed, stayed = _scores_and_rate(c)
+    like_before = below(size(c.slope_z), 4.0)
+    placed = either(at_least(c.region_z, PLACED), at_least(c.local_z, 5.5))
+    everywhere = both(below(c.region_z, PLACED), below(c.local_z, 5.5))
     worse = either(above(c.concept_z, 2.5), above(-c.slope_z, 3.0), above(-c.ranking_z, 3.0))
     order_lost = either(above(-c.slope_z, 4.0), above(-c.ranking_z, 4.0))
     off_level = either(
         both(above(size(c.intercept_change), 0.1), above(size(c.intercept_z), 3.0)),
         above(size(c.slope_z), 3.5),
     )
+    of_class = below(c.within_class_auc - 0.5, 0.06)
+    # Among thousands of rows a region can be sure and no matter: it must show in a loss or a curve.
+    felt = either(
+        above(size(c.concept_z), 1.5),
+        above(size(c.loss_z), 1.5),
+        above(size(c.slope_z), 2.5),
+        above(size(c.ranking_z), 2.5),
+    )
+    sure = both(at_least(c.region_z, SURELY_PLACED), felt, float(surely_followed < HOLDS))
+    somewhere = either(both(placed, worse), both(at_least(c.region_z, PLACED), felt))
     rules = [
         (Mode.MISCALIBRATION, both(below(c.inputs_auc - 0.5, 0.05), _scoring_layer(c))),
-        (
-            Mode.PRIOR_SHIFT,
-            both(
-                rate_moved,
-                scores_followed,
-                below(c.within_class_auc - 0.5, 0.06),
-                below(size(c.slope_z), 4.0),
-            ),
-        ),
+        (Mode.CONCEPT_SHIFT, both(calm, sure)),
+        (Mode.PRIOR_SHIFT, both(rate_moved, surely_followed, of_class, like_before)),
         # High scores now go with low labels: no change of inputs turns an order round.
         (Mode.LABEL_SEMANTICS, above(c.reversed_z, 4.0)),
-        (
-            Mode.LABEL_SEMANTICS,
-            both(calm, rate_moved, above(rate, 0.3), scores_did_not_follow, below(c.local_z, 5.5)),
-        ),
-        (Mode.CONCEPT_SHIFT, both(calm, at_least(c.local_z, 5.5), worse)),
+        (Mode.LABEL_SEMANTICS, both(calm, far, stayed, everywhere)),
+        (Mode.CONCEPT_SHIFT, both(calm, somewhere)),
+        (Mode.PRIOR_SHIFT, both(calm, far, followed, like_before)),
     ]
+    explained = max(near for name, near in rules[2:] if name is not Mode.CONCEPT_SHIFT)
     if c.task is Task.REGRESSION:
         ranking_kept = below(size(c.ranking_z), 3.0)
         rules += [(Mode.MISCALIBRATION, both(calm, off_level, ranking_kept))]
@@ -127,7 +131,7 @@ def _with_labels(c: Contrasts) -> list[Rule]:
         rules += [
             (
                 Mode.LABEL_SEMANTICS,
-                both(calm, either(both(rate_moved, scores_did_not_follow), order_lost)),
+                both(calm, either(both(rate_moved, stayed), order_lost)),
             )
         ]
     return [
@@ -138,7 +142,7 @@ def _with_labels(c: Contrasts) -> list[Rule]:
             both(
                 calm,
                 above(c.concept_z, 3.0),
-                1.0 if rate_moved < HOLDS else at_least(c.local_z, 3.0),
+                1.0 if rate_moved < HOLDS else placed,
             ),
         ),
         (
@@ -150,10 +154,34 @@ def _with_labels(c: Contrasts) -> list[Rule]:
             ),
         ),
         (Mode.COVARIATE_SHIFT, both(moved, _loss_up(c))),
-        (Mode.MISCALIBRATION, both(calm, off_level)),
+        # A level is off after every change of labels as well: then it is no second guess.
+        (Mode.MISCALIBRATION, both(calm, off_level, float(explained < HOLDS))),
         (Mode.BENIGN, at_least(c.inputs_auc - 0.5, 0.05)),
         (Mode.NONE, HOLDS),
     ]
+
+
+def evidence_of_prior(c: Contrasts) -> float:
+    """Twice the log of how much likelier scores are under the rate labels show than the old one.
+
+    Above 0 speaks for a prior shift, below it for labels that moved by themselves; NaN: unmeasured.
+    """
+    implied_z = math.copysign(c.implied_z, c.implied_z * c.rate_change)
+    return implied_z * size(implied_z) - c.implied_gap_z**2
+
+
+def _scores_and_rate(c: Contrasts) -> tuple[float, float, float]:
+    """Did scores surely follow the label rate, as if P(x | y) held? Rather that, or rather stay?
+
+    Where few rows or blunt scores say little, both come close. Many rows tell apart rates that
+    mean the same: a third of the way short is near.
+    """
+    implied_z = math.copysign(c.implied_z, c.implied_z * c.rate_change)
+    implied = math.copysign(c.implied_change, c.implied_change * c.rate_change)
+    rate, gap, e = size(c.rate_change), size(c.implied_gap_z), evidence_of_prior(c)
+    near = either(at_most(gap, 2.5), at_most(size(rate - implied), 0.35 * rate))
+    surely = both(near, either(above(implied_z, 3.0), above(e, 4.0)))
+    return surely, both(near, either(above(e, 0.0), likely(e))), either(at_most(e, 0.0), likely(-e))
 
 
 def _without_labels(c: Contrasts) -> list[Rule]:
@@ -161,8 +189,13 @@ def _without_labels(c: Contrasts) -> list[Rule]:
     moved = at_least(c.inputs_auc - 0.5, 0.05)
     quiet = float(math.isfinite(c.score_move))
     score_moved = both(above(size(c.score_move), 0.1), above(size(c.score_move_z), 3.0))
+    # Few labels of one class can still say that they have become few.
+    rate_moved = above(size(c.rate_change), larger(0.3, 3 * c.rate_change_se))
+    _, followed, stayed = _scores_and_rate(c)
     return [
         (Mode.MISCALIBRATION, both(below(c.inputs_auc - 0.5, 0.05), _scoring_layer(c))),
+        (Mode.PRIOR_SHIFT, both(rate_moved, followed, below(c.inputs_auc - 0.5, 0.1))),
+        (Mode.LABEL_SEMANTICS, both(rate_moved, stayed, below(c.inputs_auc - 0.5, 0.06))),
         (Mode.COVARIATE_SHIFT, both(moved, either(score_moved, 1.0 - quiet))),
         (Mode.BENIGN, both(moved, quiet)),
         (Mode.UNDETERMINED, HOLDS),
@@ -237,6 +270,11 @@ def both(*closeness: float) -> float:
 
 def either(*closeness: float) -> float:
     return max(closeness)
+
+
+def likely(twice_log_odds: float) -> float:
+    """How close odds below even come, from twice their logarithm: half way at one to four."""
+    return _near(math.exp(min(twice_log_odds, 0.0) / 4))
 
 
 def size(value: float) -> float:

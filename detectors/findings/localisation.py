@@ -73,22 +73,29 @@ def localise(
 ) -> Localisation:
     """Largest excess over columns, for residuals (n,) and (m,) of recalibrated windows.
 
-    Cells with fewer than 60 rows in either window are left out. Scores of a binary task, where both
-    windows have them, show how residuals lean. The .95 quantile of either way without a change is
-    4.4 over a dozen columns.
+    Cells with fewer than 60 rows in either window are left out; ones that a cell lacks by chance do
+    not make it look certain, as its variance is at least what recalibrated scores foresee. Scores
+    of a binary task, where both windows have them, show how residuals lean. The .95 quantile of
+    either way without a change is 4.4 over a dozen columns.
     """
     best = Localisation(0.0)
     score_ref, score_cur = reference.score, current.score
     for column in schema.columns:
         left, right, names = cell_pair(reference, current, column)
-        ways = [(residual_ref, residual_cur, cell_excess)]
+        chance = np.zeros(current.rows)
+        if schema.task is Task.BINARY and current.label is not None:
+            p = current.label - residual_cur
+            chance = np.clip(p * (1 - p), 0.0, 0.25)
+        ways = [(residual_ref, residual_cur, chance, cell_excess)]
         if schema.task is Task.BINARY and score_ref is not None and score_cur is not None:
-            lean_ref = residual_ref * _within(left, score_ref, len(names))
-            lean_cur = residual_cur * _within(right, score_cur, len(names))
-            ways.append((lean_ref, lean_cur, heterogeneity))
-        for before, now, excess in ways:
+            away_ref = _within(left, score_ref, len(names))
+            away_cur = _within(right, score_cur, len(names))
+            lean_ref, lean_cur = residual_ref * away_ref, residual_cur * away_cur
+            ways.append((lean_ref, lean_cur, chance * away_cur**2, heterogeneity))
+        for before, now, foreseen, excess in ways:
             n, mean_ref, var_ref = _moments(left, before, len(names))
             m, mean_cur, var_cur = _moments(right, now, len(names))
+            var_cur = np.maximum(var_cur, _moments(right, foreseen, len(names))[1])
             kept = (n >= FEWEST_ROWS) & (m >= FEWEST_ROWS) & (var_ref + var_cur > 0)
             if kept.sum() < 2:
                 continue

@@ -10,8 +10,8 @@ from detectors.transfer.wording import number
 
 TOLD_BY = {
     Mode.PRIOR_SHIFT: ("rate", "estimates", "inputs", "loss"),
-    Mode.LABEL_SEMANTICS: ("rate", "estimates", "slope", "ranking", "loss", "inputs", "place"),
-    Mode.CONCEPT_SHIFT: ("concept", "place", "loss", "slope", "ranking", "inputs"),
+    Mode.LABEL_SEMANTICS: ("rate", "estimates", "slope", "ranking", "loss", "inputs", "region"),
+    Mode.CONCEPT_SHIFT: ("region", "concept", "place", "loss", "slope", "ranking", "inputs"),
     Mode.COVARIATE_SHIFT: ("inputs", "loss", "concept", "scores"),
     Mode.MISCALIBRATION: ("layer", "intercept", "slope", "ranking", "inputs"),
     Mode.NEGATIVE_TRANSFER: ("loss", "inputs", "concept"),
@@ -118,6 +118,7 @@ def _sentences(c: Contrasts) -> dict[str, str]:
             c.ranking_z,
             f"{ranked} moved by {c.ranking_change:+.3f} (z {c.ranking_z:+.1f})",
         ),
+        "region": (c.region_z, _region(c)),
         "place": (c.local_z, _place(c)),
     }
     return {key: text for key, (value, text) in candidates.items() if math.isfinite(value)}
@@ -135,6 +136,21 @@ def _inputs(c: Contrasts) -> str:
         f"a classifier tells current inputs from the reference with AUC {c.inputs_auc:.2f}"
         f"{within} (0.50 = alike){carried}"
     )
+
+
+def _region(c: Contrasts) -> str:
+    if not c.region_column:
+        return "no region's labels part from what scores say more than others' do"
+    return (
+        f"after recalibration labels part most between rows with {_where(c)} and all others "
+        f"(z {c.region_z:.1f} after all regions looked at)"
+    )
+
+
+def _where(c: Contrasts) -> str:
+    """`amount >= 3` of a number, `plan = slow` of a category."""
+    cut = c.region_cell.startswith((">= ", "> "))
+    return f"`{c.region_column}` {c.region_cell if cut else f'= {c.region_cell}'}"
 
 
 def _place(c: Contrasts) -> str:

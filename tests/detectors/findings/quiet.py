@@ -36,4 +36,5 @@ QUIET = Contrasts(
     ranking_z=0.0,
     local_z=0.5,
     local_column="age",
+    region_z=0.0,
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from detectors.findings.confidence import confidence_in
 from detectors.findings.decision import above, at_least, at_most, below, decide_mode
 from detectors.records import Mode, State, Task
 from detectors.schema.check import ABSENT, SWAP, SchemaCheck
@@ -15,7 +17,13 @@ from tests.detectors.findings.quiet import QUIET
 GONE = SchemaCheck("age", ABSENT, State.DRIFT, "one value in 100 % of rows")
 SWAPPED = SchemaCheck("region", SWAP, State.DRIFT, "north reads as south")
 MOVED = {"inputs_auc": 0.7, "within_class_auc": 0.7}
-RATE_UP = {"rate_change": 0.7, "intercept_change": 0.7, "intercept_z": 12.0}
+RATE_UP = {
+    "rate_change": 0.7,
+    "intercept_change": 0.7,
+    "intercept_z": 12.0,
+    "implied_gap_z": -9.0,
+}
+FEW_ROWS_UP = {**RATE_UP, "rate_change_se": 0.15, "intercept_z": 4.0}
 
 ROWS = [
     ("nothing", {}, Mode.NONE),
@@ -35,6 +43,7 @@ ROWS = [
             **RATE_UP,
             "implied_change": 0.68,
             "implied_z": 9.0,
+            "implied_gap_z": -0.3,
             "inputs_auc": 0.58,
             "within_class_auc": 0.53,
         },
@@ -46,6 +55,7 @@ ROWS = [
             **RATE_UP,
             "implied_change": 0.68,
             "implied_z": 9.0,
+            "implied_gap_z": -0.3,
             "inputs_auc": 0.62,
             "within_class_auc": 0.6,
             "loss_z": 3.0,
@@ -65,13 +75,53 @@ ROWS = [
     ),
     (
         "label rate up, scores follow, but the curve is steeper",
-        {**RATE_UP, "implied_change": 0.68, "implied_z": 9.0, "slope_z": 5.0},
+        {
+            **RATE_UP,
+            "implied_change": 0.68,
+            "implied_z": 9.0,
+            "implied_gap_z": -0.3,
+            "slope_z": 5.0,
+        },
         Mode.MISCALIBRATION,
     ),
     (
         "a small change of the label rate in one place",
-        {"rate_change": 0.2, "local_z": 9.0, "concept_z": 4.0},
+        {"rate_change": 0.2, "local_z": 9.0, "concept_z": 4.0, "implied_gap_z": -2.3},
         Mode.CONCEPT_SHIFT,
+    ),
+    ("one region surely, and it is felt", {"region_z": 3.6, "concept_z": 1.8}, Mode.CONCEPT_SHIFT),
+    ("one region surely, of no matter", {"region_z": 3.6}, Mode.NONE),
+    (
+        "one region perhaps, with the loss up",
+        {"region_z": 3.1, "concept_z": 1.8},
+        Mode.CONCEPT_SHIFT,
+    ),
+    ("one region perhaps, and nothing else", {"region_z": 3.1}, Mode.NONE),
+    (
+        "one region surely, and the label rate with it",
+        {**RATE_UP, "region_z": 6.0, "loss_z": 3.0},
+        Mode.CONCEPT_SHIFT,
+    ),
+    (
+        "scores that surely followed the label rate explain a region",
+        {
+            **RATE_UP,
+            "implied_change": 0.68,
+            "implied_z": 9.0,
+            "implied_gap_z": -0.3,
+            "region_z": 4.0,
+        },
+        Mode.PRIOR_SHIFT,
+    ),
+    (
+        "few rows, whose scores rather followed",
+        {**FEW_ROWS_UP, "implied_change": 0.4, "implied_z": 0.9, "implied_gap_z": -0.6},
+        Mode.PRIOR_SHIFT,
+    ),
+    (
+        "few rows, whose scores rather stayed",
+        {**FEW_ROWS_UP, "implied_change": 0.2, "implied_z": 0.4, "implied_gap_z": -1.2},
+        Mode.LABEL_SEMANTICS,
     ),
     ("residuals changed in one place", {"local_z": 9.0, "concept_z": 2.6}, Mode.CONCEPT_SHIFT),
     ("residuals changed, the loss did not", {"local_z": 9.0}, Mode.NONE),
@@ -177,6 +227,17 @@ def test_the_runner_up_is_the_other_fault_that_comes_closest() -> None:
     assert decide_mode(nearly_concept) == (Mode.LABEL_SEMANTICS, Mode.CONCEPT_SHIFT)
 
 
+def test_where_scores_are_too_blunt_to_tell_the_other_reading_of_a_label_rate_is_named_too() -> (
+    None
+):
+    few = replace(QUIET, **FEW_ROWS_UP)  # type: ignore[arg-type]
+    rather_followed = replace(few, implied_change=0.4, implied_z=0.9, implied_gap_z=-0.6)
+    rather_stayed = replace(few, implied_change=0.3, implied_z=0.5, implied_gap_z=-1.2)
+
+    assert decide_mode(rather_followed) == (Mode.PRIOR_SHIFT, Mode.LABEL_SEMANTICS)
+    assert decide_mode(rather_stayed) == (Mode.LABEL_SEMANTICS, Mode.PRIOR_SHIFT)
+
+
 def test_a_quiet_window_has_no_runner_up_and_a_benign_one_only_a_near_fault() -> None:
     moved = replace(QUIET, inputs_auc=0.6, within_class_auc=0.6)
 
@@ -199,6 +260,9 @@ UNLABELLED = replace(
         ({"inputs_auc": 0.6, "score_move": 0.2, "score_move_z": 6.0}, Mode.COVARIATE_SHIFT),
         ({"inputs_auc": 0.6, "score_move": np.nan}, Mode.COVARIATE_SHIFT),
         ({"inputs_auc": np.nan}, Mode.UNDETERMINED),
+        ({"rate_change": -1.8, "implied_z": -1.3, "implied_gap_z": 0.6}, Mode.PRIOR_SHIFT),
+        ({"rate_change": -1.8, "implied_z": 0.0, "implied_gap_z": 1.3}, Mode.LABEL_SEMANTICS),
+        ({"rate_change": -0.2, "implied_z": 0.0, "implied_gap_z": 0.3}, Mode.UNDETERMINED),
     ],
 )
 def test_without_labels_only_inputs_and_scores_speak(
@@ -239,3 +303,16 @@ def test_closeness_is_one_only_where_the_condition_holds() -> None:
     assert below(2.9, 3.0) == 1.0 > below(3.0, 3.0) > below(6.0, 3.0) == 0.5
     assert at_least(3.0, 3.0) == at_most(3.0, 3.0) == 1.0
     assert above(np.nan, 3.0) == below(np.nan, 3.0) == at_least(0.0, np.nan) == 0.0
+
+
+def test_two_readings_of_a_label_rate_are_as_sure_as_their_likelihoods() -> None:
+    few = replace(QUIET, **FEW_ROWS_UP, implied_change=0.4, implied_z=0.9)  # type: ignore[arg-type]
+    blunt, sharp = replace(few, implied_gap_z=-0.6), replace(few, implied_z=4.0, implied_gap_z=0.0)
+
+    odds = math.exp((0.9**2 - 0.6**2) / 2)
+    assert confidence_in(Mode.PRIOR_SHIFT, blunt, Mode.LABEL_SEMANTICS) == pytest.approx(
+        odds / (1 + odds)
+    )
+    measured = confidence_in(Mode.PRIOR_SHIFT, sharp)
+    assert confidence_in(Mode.PRIOR_SHIFT, sharp, Mode.LABEL_SEMANTICS) == measured
+    assert confidence_in(Mode.PRIOR_SHIFT, blunt, Mode.CONCEPT_SHIFT) == measured
