@@ -98,7 +98,7 @@ def _asked(
     """The cells of a column, the regions made of them, and what each is called."""
     if column.kind is Kind.CATEGORICAL:
         left, right, names = cell_pair(reference, current, column)
-        return _Cells(left, right, np.eye(len(names), dtype=np.bool_)), names
+        return _Cells(left, right, len(names)), names
     before, now = numeric_pair(reference, current, column.name)
     known = before[~np.isnan(before)]
     fifths = np.unique(np.quantile(known, QUANTILES)) if known.size else np.empty(0)
@@ -107,8 +107,9 @@ def _asked(
     names = tuple(f"{'>=' if edge in fifths else '>'} {edge:.6g}" for edge in edges)
     at = np.arange(len(edges) + 2)  # the last cell holds nulls
     above = [(at > cut) & (at <= len(edges)) for cut in range(len(edges))]
-    regions = np.array([*above, at == len(edges) + 1])
-    return _Cells(_cells(before, edges), _cells(now, edges), regions), (*names, "null")
+    regions = np.array([*above, at == len(edges) + 1], dtype=np.float64)
+    cells = _Cells(_cells(before, edges), _cells(now, edges), len(at), regions)
+    return cells, (*names, "null")
 
 
 def _cells(values: FloatArray, edges: FloatArray) -> IntArray:
@@ -118,16 +119,20 @@ def _cells(values: FloatArray, edges: FloatArray) -> IntArray:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Cells:
-    """Cells of the rows of both windows (n,), (m,), and regions (r, k) of them."""
+    """Which of k cells the rows of both windows (n,), (m,) lie in, and which cells regions hold.
+
+    `regions` (r, k) is 1 where a region holds a cell; None: each cell is one, however many.
+    """
 
     left: IntArray
     right: IntArray
-    regions: BoolArray
+    k: int
+    regions: FloatArray | None = None
 
     def sums(self, cells: IntArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Of values in every region, and in all cells outside it: (r,), (r,)."""
-        each = np.bincount(cells, weights=values, minlength=self.regions.shape[1])
-        inside: FloatArray = self.regions.astype(np.float64) @ each
+        each = np.bincount(cells, weights=values, minlength=self.k).astype(np.float64)
+        inside = each if self.regions is None else self.regions @ each
         outside: FloatArray = each.sum() - inside
         return inside, outside
 

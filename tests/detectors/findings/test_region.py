@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -163,3 +164,25 @@ def test_a_value_that_many_rows_share_can_lie_on_either_side_of_the_cut() -> Non
 
     assert place.z > 5
     assert (place.column, place.cell) == ("hours", "> 40")
+
+
+def test_a_hundred_thousand_values_are_asked_without_a_table_of_their_pairs() -> None:
+    rng = np.random.default_rng(3)
+    values = 100_000
+
+    def rare(rows: int) -> Window:
+        code = np.where(rng.random(rows) < 0.1, 0, rng.integers(0, values, rows))
+        return replace(
+            clicks(rows, int(code[0])),
+            categorical={"leaf": Categories(code.astype(np.int32), tuple(map(str, range(values))))},
+        )
+
+    before, now = rare(6_000), rare(3_000)
+    now = flipped(now, 0.5 * (now.categorical["leaf"].codes == 0))
+    tracemalloc.start()
+    place = found(before, now, SCHEMA)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert (place.z > 5, place.cell) == (True, "0")
+    assert most < 100 * 2**20
