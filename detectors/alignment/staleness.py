@@ -29,6 +29,7 @@ ON_A_MAP = 0.2
 LEAST_SHARE = 0.05
 Z = 3.3
 
+MOST_DIGESTS = 50_000
 FROZEN_RISE = 0.5
 """Half of the rows repeat an old vector who did not before: new rows of old items do so too."""
 
@@ -113,30 +114,64 @@ def served_by_old(
     return max(found, key=lambda one: (one.share, one.rows), default=None)
 
 
-def frozen(reference: Window, current: Window) -> str:
+@dataclass(frozen=True, slots=True, eq=False)
+class KnownVectors:
+    """Which vectors of `width` numbers a reference has, as digests (k,), ascending.
+
+    Of a large reference only vectors whose digest is a multiple of `one_in` are kept: which those
+    are, the vector alone decides, so that all repeats of one are kept with it. `usual` is the share
+    of the later half that repeats the earlier one.
+    """
+
+    width: int
+    digests: NDArray[np.uint64]
+    one_in: int
+    usual: float
+
+    def chosen(self, embedding: NDArray[np.float32]) -> NDArray[np.uint64]:
+        """The digests of those rows (n, d) that can be looked up."""
+        return _chosen(_digests(embedding), self.one_in)
+
+
+def known_vectors(reference: Window) -> KnownVectors | None:
+    """Vectors of a reference with times, at most some 50,000 of them; None where it has none."""
+    if reference.embedding is None or reference.ts_us is None or not reference.rows:
+        return None
+    order = np.argsort(reference.ts_us, kind="stable")
+    digests, one_in = _digests(reference.embedding[order]), 1
+    while len(digests) > MOST_DIGESTS:
+        one_in *= 2
+        digests = _chosen(digests, one_in)
+    half = len(digests) // 2
+    if half < FEWEST_ROWS:
+        return None
+    usual = float(np.isin(digests[half:], digests[:half]).mean())
+    return KnownVectors(reference.embedding.shape[1], np.unique(digests), one_in, usual)
+
+
+def repeats(known: KnownVectors | None, current: Window) -> str:
     """Why vectors look frozen, in words; "" where they do not, or where it cannot be told.
 
     Held against how often the second half of the reference repeats its first: where every item
     has one vector for good, repeats are nothing new.
     """
-    if reference.embedding is None or current.embedding is None or reference.ts_us is None:
+    if known is None or current.embedding is None or current.embedding.shape[1] != known.width:
         return ""
-    if reference.embedding.shape[1] != current.embedding.shape[1]:
+    now = known.chosen(current.embedding)
+    if len(now) < FEWEST_ROWS:
         return ""
-    order = np.argsort(reference.ts_us, kind="stable")
-    before = _digests(reference.embedding[order])
-    half = len(before) // 2
-    now = _digests(current.embedding)
-    if min(half, len(now)) < FEWEST_ROWS:
-        return ""
-    usual = float(np.isin(before[half:], before[:half]).mean())
-    share = float(np.isin(now, before).mean())
-    if share - usual < FROZEN_RISE:
+    share = float(np.isin(now, known.digests).mean())
+    if share - known.usual < FROZEN_RISE:
         return ""
     return (
         f"{100 * share:.0f} % of embeddings repeat one of the reference bit for bit; inside the "
-        f"reference {100 * usual:.2g} % did: vectors are no longer made anew"
+        f"reference {100 * known.usual:.2g} % did: vectors are no longer made anew"
     )
+
+
+def frozen(reference: Window, current: Window) -> str:
+    """What `repeats` says of all rows of a reference."""
+    return repeats(known_vectors(reference), current)
 
 
 def other_width(reference: Window, current: Window) -> str:
@@ -157,7 +192,18 @@ def _digests(embedding: NDArray[np.float32]) -> NDArray[np.uint64]:
     bits = np.ascontiguousarray(embedding, dtype=np.float32).view(np.uint32)
     weights = np.random.default_rng(0).integers(0, 2**64, bits.shape[1], dtype=np.uint64)
     digests: NDArray[np.uint64] = (bits * (weights | np.uint64(1))).sum(axis=1, dtype=np.uint64)
-    return digests
+    # The finaliser of MurmurHash3 (Appleby), so that vectors of round numbers keep no pattern.
+    digests += np.uint64(0x9E3779B97F4A7C15)
+    for multiplier in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
+        digests ^= digests >> np.uint64(33)
+        digests *= np.uint64(multiplier)
+    mixed: NDArray[np.uint64] = digests ^ (digests >> np.uint64(33))
+    return mixed
+
+
+def _chosen(digests: NDArray[np.uint64], one_in: int) -> NDArray[np.uint64]:
+    kept: NDArray[np.uint64] = digests[digests % np.uint64(one_in) == 0]
+    return kept
 
 
 def thinned(rows: NDArray[np.float32], most: int) -> FloatArray:

@@ -371,12 +371,14 @@ def replay_domain(
     served: Mapping[int, str] | None = None,
     lend: Lend | None = None,
     mappings: tuple[AppliedMapping, ...] = (),
+    versions: VersionFacts = NOTHING_KNOWN,
 ) -> DomainReplay:
     """One domain by itself, from its first row to the end of its log.
 
     By `mappings` its rows are read and held to, as approved ones are. `served` are the deeds of
     the past: at an event time, the version that completed whatever retraining was asked for by
-    then. `lend`: what older domains know of one that starts young.
+    then. `lend`: what older domains know of one that starts young; `versions`: what anchors and a
+    source probe say.
     """
     run = open_run(
         deployment,
@@ -386,6 +388,7 @@ def replay_domain(
         pooled=pooled,
         rows=rows,
         mappings=mappings,
+        versions=versions,
     )
     run.served = dict(served or {})
     run.start(lend)

@@ -13,6 +13,7 @@ from alerts.mappings import MappingVersion
 from alerts.records import Decision, Incident, Message, RetrainingRequest
 from alerts.settings import AlertSettings
 from detectors.actions import PROBE
+from detectors.alignment.staleness import repeats
 from detectors.calibration.over_time import SHIFT_GATE
 from detectors.diagnosis import DiagnosisContext, diagnose
 from detectors.maturity.delay_curve import NEVER_US, delay_curve, delay_ratio
@@ -420,7 +421,7 @@ def _diagnose(
         version_changed=_version_changed(current),
         forgotten=watch.versions.forgotten_by(_served(current)),
         incompatible=watch.versions.broken_by(_served(current)),
-        stale=watch.versions.stale_in(current),
+        stale=watch.versions.stale_in(current) or repeats(watch.vectors, current),
     )
     base = watch.reference if reference is None else reference
     return diagnose(base, current, watch.schema, context)

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
+from detectors.alignment.staleness import KnownVectors, known_vectors
 from detectors.calibration.over_time import Null, null_of
 from detectors.counts import count_rules
 from detectors.drift.follow import FOLLOW_VERSION
@@ -53,8 +54,9 @@ class Watch:
     `reference_rows_per_day`, the rows a day of its quietest and its busiest week. By `mappings`
     rows are read in the terms of the reference. Rows before `live_since_us` are not judged: they
     came before the version that the reference is of, or are the reference. `versions` is what
-    anchors and the source probe say of the model's versions. `forecast_specs` are followed by
-    cluster against `forecast_null`. The rules say what of the streams can be followed by counts.
+    anchors and the source probe say of the model's versions, `vectors` which embeddings all of the
+    reference has. `forecast_specs` are followed by cluster against `forecast_null`. The rules say
+    what of the streams can be followed by counts.
     """
 
     deployment: Deployment
@@ -73,6 +75,7 @@ class Watch:
     mappings: tuple[AppliedMapping, ...] = ()
     live_since_us: int | None = None
     versions: VersionFacts = NOTHING_KNOWN
+    vectors: KnownVectors | None = None
     loss: VerdictLoss | None = None
     forecast_specs: tuple[StreamSpec, ...] = ()
     forecast_null: Null | None = None
@@ -129,6 +132,7 @@ def open_watch(
         ),
         mappings=mappings,
         live_since_us=live_since_us,
+        vectors=known_vectors(reference) if own_reference else None,
         loss=loss,
         forecast_specs=forecast_streams(fitted, settings),
         forecast_null=_forecast_null(reference, fitted, settings),

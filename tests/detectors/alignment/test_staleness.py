@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from detectors.alignment.staleness import VersionMap, frozen, served_by_old
+from detectors.alignment.staleness import (
+    VersionMap,
+    frozen,
+    known_vectors,
+    repeats,
+    served_by_old,
+)
 from detectors.diagnosis import DiagnosisContext, diagnose
 from detectors.drift.embeddings import compare_embeddings
 from detectors.records import Mode, State, Window
@@ -99,6 +105,29 @@ def test_frozen_vectors_repeat_old_ones_and_a_table_of_items_always_did() -> Non
     assert frozen(table(800, 1), table(800, 2)) == ""
     nearly = Window(rows=400, embedding=caught.embedding * np.float32(1 + 1e-6))  # type: ignore[operator]
     assert frozen(reference, nearly) == ""
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.0])
+def test_a_large_reference_is_looked_up_by_a_share_of_its_vectors_that_vectors_choose(
+    scale: float,
+) -> None:
+    """130,000 vectors, of which some 33,000 are kept; or one vector for all, which is no sign."""
+    rng = np.random.default_rng(7)
+    vectors = (scale * rng.integers(-9, 10, (130_000, 8))).astype(np.float32)
+    known = known_vectors(
+        Window(rows=130_000, ts_us=np.arange(130_000, dtype=np.int64), embedding=vectors)
+    )
+    if not scale:
+        assert known is None or repeats(known, Window(rows=400, embedding=vectors[:400])) == ""
+        return
+
+    assert known is not None
+    assert known.one_in == 4
+    assert len(known.digests) == pytest.approx(130_000 / 4, rel=0.03)
+    old = Window(rows=5_000, embedding=vectors[rng.choice(130_000, 5_000)])
+    new = Window(rows=5_000, embedding=rng.normal(size=(5_000, 8)).astype(np.float32))
+    assert repeats(known, old).startswith("100 % of embeddings repeat one of the reference")
+    assert repeats(known, new) == ""
 
 
 def test_staleness_is_named_before_the_heads_it_breaks_and_asks_all_domains() -> None:

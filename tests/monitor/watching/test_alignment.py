@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from detectors.alignment.anchors import AnchorChange
 from detectors.alignment.forgetting import Forgetting
-from detectors.records import State
+from detectors.alignment.staleness import frozen, repeats
+from detectors.records import DAY_US, Deployment, Schema, Settings, State, Task, Window
 from monitor.watching.alignment import VersionFacts
+from monitor.watching.watch import DIAGNOSIS_ROWS, open_watch
 
 
 def scored(version: str, state: State) -> Forgetting:
@@ -51,3 +54,27 @@ def test_rows_that_name_no_version_are_of_the_newest_on_record() -> None:
     assert facts.forgotten_by(frozenset({"2", "3"})) == "3 is drift"
     nothing = VersionFacts()
     assert nothing.forgotten_by(None) == nothing.broken_by(None) == ""
+
+
+def test_frozen_vectors_are_known_by_all_of_a_reference_not_by_the_rows_a_diagnosis_draws() -> None:
+    rng = np.random.default_rng(2)
+    rows = 5 * DIAGNOSIS_ROWS
+    vectors = rng.normal(size=(rows, 4)).astype(np.float32)
+    reference = Window(
+        rows=rows,
+        ts_us=np.sort(rng.integers(0, 28 * DAY_US, rows)),
+        score=rng.random(rows),
+        embedding=vectors,
+    )
+    watch = open_watch(
+        Deployment("m", "d"),
+        Schema(Task.BINARY, (), embedding_dim=4),
+        Settings(),
+        reference=reference,
+        own_reference=True,
+    )
+    stuck = Window(rows=2_000, embedding=vectors[rng.integers(0, rows, 2_000)])
+
+    assert watch.reference.rows == DIAGNOSIS_ROWS
+    assert frozen(watch.reference, stuck) == ""
+    assert repeats(watch.vectors, stuck).startswith("100 % of embeddings repeat")
