@@ -9,8 +9,8 @@ also runs once without a fault. Detected is an alarm of page or ticket tier afte
 something that did not alarm in the healthy run; the delay is event time from the change to it.
 Named is the mode of the incident it opened, as it stands at the end.
 
-Versions (forgetting, embeddings) and negative transfer are not here: what is known of versions
-comes from a database, and a verdict of harm has no moment at which it begins.
+Rows of a version at fault name it, and its anchors and source probe are known when it comes.
+Negative transfer is not here: a verdict of harm has no moment at which it begins.
 """
 
 from __future__ import annotations
@@ -21,19 +21,30 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from benchmarks.faults.confusion import numbers, share_of
-from benchmarks.faults.inject import LEVELS, Injector, Severity
+from benchmarks.faults.inject import EPOCHS, LEVELS, MIXED, Injector, Severity
 from benchmarks.faults.simulator import Log, impressions, partner, places
 from benchmarks.faults.tables import Rows
-from benchmarks.faults.worlds import SIMULATOR, World
+from benchmarks.faults.worlds import (
+    SIMULATOR,
+    World,
+    compared,
+    forgetful,
+    next_version,
+    other_body,
+    probed,
+    version_maps,
+)
 from detectors.records import (
     DAY_US,
     HOUR_US,
+    Categories,
     Deployment,
     Finding,
     IntArray,
@@ -45,6 +56,7 @@ from detectors.records import (
     to_us,
 )
 from monitor.replaying.replay import DomainReplay, replay_domain
+from monitor.watching.alignment import NOTHING_KNOWN, VersionFacts
 
 A_DAY, REFERENCE_DAYS, HEALTHY_DAYS, FAULTY_DAYS = 400, 28, 10, 18
 MOST_DRAWN = 4
@@ -60,6 +72,9 @@ MODES = (
     Mode.COVARIATE_SHIFT,
     Mode.MISCALIBRATION,
     Mode.BENIGN,
+    Mode.FORGETTING,
+    Mode.EMBEDDING,
+    Mode.STALE_EMBEDDINGS,
 )
 SETTINGS = Settings(tick_us=6 * HOUR_US, label_delay_us=DAY_US)
 
@@ -135,7 +150,9 @@ def run(seed: int, severities: list[Severity], modes: list[Mode]) -> Iterator[Se
         rng=rng,
         start_us=change_us,
     )
-    world = World(SIMULATOR, which, replace(split, pool=after.rows), served, baseline)
+    is_reference = np.asarray(before.ts_us < change_us - HEALTHY_DAYS * DAY_US)
+    split = replace(split, reference=before.rows.take(is_reference), pool=after.rows)
+    world = World(SIMULATOR, which, split, served, baseline)
 
     def timed(log: Log, window: Window) -> Window:
         return replace(
@@ -145,29 +162,34 @@ def run(seed: int, severities: list[Severity], modes: list[Mode]) -> Iterator[Se
             baseline_score=baseline.score(log.rows),
         )
 
-    first = timed(before, world.window(before.rows))
-    reference = first.take(np.asarray(before.ts_us < change_us - HEALTHY_DAYS * DAY_US))
-    start = first.take(np.asarray(before.ts_us >= change_us - HEALTHY_DAYS * DAY_US))
+    first = of_version("1", timed(before, world.window(before.rows)))
+    vectors = served.embedding(before.rows).astype(np.float32)
 
-    def replayed(rows: Window) -> DomainReplay:
+    def replayed(rows: Window, versions: VersionFacts = NOTHING_KNOWN) -> DomainReplay:
+        embedded = rows.embedding is not None
+        past = replace(first, embedding=vectors) if embedded else first
         return replay_domain(
             Deployment("ctr", "partner"),
-            world.schema,
+            replace(world.schema, embedding_dim=vectors.shape[1] if embedded else 0),
             SETTINGS,
-            reference=reference,
-            pooled=reference,
-            rows=concat_windows([start, rows]),
+            reference=past.take(is_reference),
+            pooled=past.take(is_reference),
+            rows=concat_windows([past.take(~is_reference), rows]),
+            versions=versions,
         )
 
     n = A_DAY * FAULTY_DAYS
     plain = InOrder(world, np.random.default_rng([seed, 4]), n, seed, taken=[])
     calm_rows = plain.draw()
-    calm = timed(after.take(plain.taken[-1]), world.window(calm_rows))
+    calm = of_version("1", timed(after.take(plain.taken[-1]), world.window(calm_rows)))
+    calm_vectors = served.embedding(calm_rows).astype(np.float32)
     healthy = replayed(calm)
+    embedded = cache(lambda: replayed(replace(calm, embedding=calm_vectors)))
     for mode in modes:
         for severity in severities:
             level = LEVELS.index(severity)
             injector = InOrder(world, np.random.default_rng([seed, 5, level]), n, seed, taken=[])
+            facts = NOTHING_KNOWN
             if mode is Mode.PIPELINE_FAULT:
                 kind, rows = pipeline_fault(calm, injector, level)
             else:
@@ -175,8 +197,30 @@ def run(seed: int, severities: list[Severity], modes: list[Mode]) -> Iterator[Se
                 if fault is None:
                     continue
                 kind = fault.kind
+                facts = facts_of(mode, kind, level, world, injector.rng)
                 rows = timed(after.take(injector.taken[-1]), fault.window)
-            yield seen(seed, mode, severity, kind, healthy, replayed(rows), change_us)
+                rows = of_version("1" if facts is NOTHING_KNOWN else "2", rows)
+            usual = healthy if rows.embedding is None else embedded()
+            yield seen(seed, mode, severity, kind, usual, replayed(rows, facts), change_us)
+
+
+def of_version(name: str, rows: Window) -> Window:
+    return replace(rows, version=Categories(np.zeros(rows.rows, np.int32), (name,)))
+
+
+def facts_of(
+    mode: Mode, kind: str, level: int, world: World, rng: np.random.Generator
+) -> VersionFacts:
+    """What anchors and a probe say of version "2", where the fault is a version's."""
+    if mode is Mode.FORGETTING:
+        return VersionFacts(probe=(probed(world, forgetful(world, EPOCHS[level]), rng),))
+    if mode is Mode.EMBEDDING:
+        return VersionFacts(anchors=(compared(world, other_body(world), MIXED[level], rng),))
+    if mode is Mode.STALE_EMBEDDINGS and "frozen" not in kind:
+        now = next_version(world)
+        maps = version_maps(world, now, rng)
+        return VersionFacts(anchors=(compared(world, now, 1.0, rng),), maps=maps)
+    return NOTHING_KNOWN
 
 
 def pipeline_fault(calm: Window, injector: Injector, level: int) -> tuple[str, Window]:

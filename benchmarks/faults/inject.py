@@ -51,6 +51,9 @@ LEVELS = tuple(Severity)
 TRIES = 20
 """Draws that say what drawing unevenly costs."""
 MISLED = (0.1, 0.2, 0.35)
+EPOCHS, MIXED = (2, 6, 20), (0.1, 0.5, 1.0)
+"""Of fine-tuning too many; rows under another version's embedding."""
+
 Change = Callable[[Rows], Rows]
 
 
@@ -422,7 +425,7 @@ class Injector:
 
     def forgotten(self, level: int) -> Made | None:
         """The version served was fine-tuned for 2, 6 or 20 epochs too many."""
-        epochs = (2, 6, 20)[level]
+        epochs = EPOCHS[level]
         model = forgetful(self.world, epochs)
         if not has_forgotten(self.world, model):
             return None
@@ -432,7 +435,7 @@ class Injector:
 
     def incompatible(self, level: int) -> Made | None:
         """A tenth, a half, all of the rows embedded by a version whose head is not served."""
-        share, model = (0.1, 0.5, 1.0)[level], other_body(self.world)
+        share, model = MIXED[level], other_body(self.world)
         turned = self.rng.random(len(self.pool)) < share
         was = self.world.served.loss(self.pool)
         if not clearly_worse(np.where(turned, model.loss(self.pool), was), was, rows=ANCHOR_ROWS):

@@ -16,8 +16,8 @@ import torch
 from benchmarks.faults.model import Model, importance
 from benchmarks.faults.simulator import partner
 from benchmarks.faults.tables import Rows, Split, load
-from detectors.alignment.anchors import Anchors, compare_anchors
-from detectors.alignment.forgetting import probe_change
+from detectors.alignment.anchors import AnchorChange, Anchors, compare_anchors
+from detectors.alignment.forgetting import Forgetting, probe_change
 from detectors.alignment.staleness import VersionMap
 from detectors.records import FloatArray, Schema, Settings, State, Task, TransferVerdict, Window
 from detectors.transfer.single_look import single_look_verdict
@@ -94,9 +94,15 @@ def _overtuned(model: Model, rows: Rows, seed: int, epochs: int) -> Model:
 
 def forgotten_words(world: World, now: Model, rng: np.random.Generator) -> str:
     """What the product says of the source probe, "" where it finds nothing forgotten."""
+    found = probed(world, now, rng)
+    return found.words if found.state is State.DRIFT else ""
+
+
+def probed(world: World, now: Model, rng: np.random.Generator) -> Forgetting:
+    """The source probe under version "1", in service, and under the version after it."""
     source = world.split.source
     probe = source.take(rng.choice(len(source), min(PROBE_ROWS, len(source)), replace=False))
-    found = probe_change(
+    return probe_change(
         "1",
         world.served.score(probe),
         "2",
@@ -105,7 +111,6 @@ def forgotten_words(world: World, now: Model, rng: np.random.Generator) -> str:
         task=world.split.task,
         version=1,
     )
-    return found.words if found.state is State.DRIFT else ""
 
 
 def clearly_worse(
@@ -138,17 +143,22 @@ def other_body(world: World) -> Model:
 
 
 def incompatible_words(world: World, now: Model, share: float, rng: np.random.Generator) -> str:
-    """What the product says of anchors of which a share is embedded by another version."""
+    """What the product says against an embedding, "" where it fits."""
+    found = compared(world, now, share, rng)
+    return found.words if found.incompatible else ""
+
+
+def compared(world: World, now: Model, share: float, rng: np.random.Generator) -> AnchorChange:
+    """Anchors of version "1", in service, and of "2", that embeds a share of them by `now`."""
     rows = anchor_rows(world, rng)
     turned = rng.random(len(rows)) < share
     before, after = world.served.embedding(rows), now.embedding(rows)
     score = np.where(turned, now.score(rows), world.served.score(rows))
     label = rows.label
-    found = compare_anchors(
+    return compare_anchors(
         Anchors("1", before, label, world.served.score(rows)),
         Anchors("2", np.where(turned[:, None], after, before), label, score),
     )
-    return found.words if found.incompatible else ""
 
 
 def next_version(world: World) -> Model:
