@@ -191,9 +191,23 @@ def print_all(found: list[Named]) -> None:
     for rows in sorted({one.rows for one in found}, reverse=True):
         here = [one for one in found if one.rows == rows]
         print(f"\n## windows of {rows:,} rows\n")
+        print_named(here)
         print_matrix(here)
         print_shares(here)
         print_wrong(here)
+
+
+def print_named(found: list[Named]) -> None:
+    """Every mode with what it was called where it was not called by its name."""
+    print("| injected | windows | right | among two | otherwise named |\n|---|---|---|---|---|")
+    for true in Mode:
+        mine = [one for one in found if one.true == true]
+        others = Counter(one.named for one in mine if not is_right(one))
+        said = ", ".join(f"{count} {name}" for name, count in others.most_common())
+        if mine:
+            two = sum(map(among_two, mine))
+            print(f"| {true} | {len(mine)} | {sum(map(is_right, mine))} | {two} | {said} |")
+    print()
 
 
 def print_matrix(found: list[Named]) -> None:

@@ -97,6 +97,7 @@ class Contrasts:
     local_column: str = ""
     local_cell: str = ""
     region_z: float = NAN
+    region_effect: float = NAN
     region_column: str = ""
     region_cell: str = ""
     loss: LossChange | None = None
@@ -323,6 +324,7 @@ def _with_labels(
         local_column=place.column,
         local_cell=place.cell,
         region_z=region.z,
+        region_effect=region.effect,
         region_column=region.column,
         region_cell=region.cell,
     )

@@ -104,14 +104,16 @@ def _with_labels(c: Contrasts) -> list[Rule]:
         above(size(c.slope_z), 3.5),
     )
     of_class = below(c.within_class_auc - 0.5, 0.06)
-    # Among thousands of rows a region can be sure and no matter: it must show in a loss or a curve.
+    # Among thousands of rows a region can be sure and no matter: its own labels must have moved
+    # far, or it must show in a loss or a curve.
     felt = either(
         above(size(c.concept_z), 1.5),
         above(size(c.loss_z), 1.5),
         above(size(c.slope_z), 2.5),
         above(size(c.ranking_z), 2.5),
     )
-    sure = both(at_least(c.region_z, SURELY_PLACED), felt, float(surely_followed < HOLDS))
+    matters = either(felt, at_least(c.region_effect, 0.2))
+    sure = both(at_least(c.region_z, SURELY_PLACED), matters, float(surely_followed < HOLDS))
     somewhere = either(both(placed, worse), both(at_least(c.region_z, PLACED), felt))
     rules = [
         (Mode.MISCALIBRATION, both(below(c.inputs_auc - 0.5, 0.05), _scoring_layer(c))),

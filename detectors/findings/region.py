@@ -40,10 +40,13 @@ SMALLEST_TAIL, LEAST_RATE = 1e-300, 1e-4
 class Region:
     """The region that parts most, and the z whose two-sided normal tail is that of the scan.
 
-    0 where no region stands out more than the number of regions lets expect.
+    0 where no region stands out more than the number of regions lets expect. `effect` does not grow
+    with rows: the deviance a row of the smaller side, rooted (labels that moved by half a log odds
+    have some .2, as a mean that moved by .2 sd).
     """
 
     z: float = 0.0
+    effect: float = 0.0
     column: str = ""
     cell: str = ""
 
@@ -66,7 +69,7 @@ def find_region(
     """
     from scipy.stats import norm
 
-    asked, best, where = 0, 0.0, ("", "")
+    asked, best, effect, where = 0, 0.0, 0.0, ("", "")
     for column in schema.columns:
         cells, called = _asked(reference, current, column)
         ways = [cells.apart(residual_ref, residual_cur, FEWEST_ROWS)]
@@ -85,11 +88,12 @@ def find_region(
             asked += int(np.isfinite(z).sum())
             if z.size and np.nanmax(z, initial=0.0) > best:
                 best = float(np.nanmax(z))
-                where = (column.name, called[int(np.nanargmax(z))])
+                at = int(np.nanargmax(z))
+                effect, where = best / np.sqrt(cells.fewer[at]), (column.name, called[at])
     tail = 2 * asked * float(norm.sf(best / np.sqrt(design_effect)))
     if not asked or tail >= 1:
         return Region()
-    return Region(float(norm.isf(max(tail, SMALLEST_TAIL) / 2)), *where)
+    return Region(float(norm.isf(max(tail, SMALLEST_TAIL) / 2)), float(effect), *where)
 
 
 def _asked(
@@ -135,6 +139,11 @@ class _Cells:
         inside = each if self.regions is None else self.regions @ each
         outside: FloatArray = each.sum() - inside
         return inside, outside
+
+    @property
+    def fewer(self) -> FloatArray:
+        """Current rows inside a region or outside it, whichever are fewer (r,)."""
+        return np.minimum(*self.sums(self.right, np.ones(len(self.right))))
 
     def enough(self, fewest: int) -> tuple[tuple[FloatArray, ...], BoolArray]:
         """Rows inside and outside, of the reference and now, and where they are enough."""

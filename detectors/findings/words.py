@@ -119,7 +119,7 @@ def _sentences(c: Contrasts) -> dict[str, str]:
             f"{ranked} moved by {c.ranking_change:+.3f} (z {c.ranking_z:+.1f})",
         ),
         "region": (c.region_z, _region(c)),
-        "place": (c.local_z, _place(c)),
+        "place": (math.nan if c.region_column else c.local_z, _place(c)),
     }
     return {key: text for key, (value, text) in candidates.items() if math.isfinite(value)}
 

@@ -90,7 +90,12 @@ ROWS = [
         Mode.CONCEPT_SHIFT,
     ),
     ("one region surely, and it is felt", {"region_z": 3.6, "concept_z": 1.8}, Mode.CONCEPT_SHIFT),
-    ("one region surely, of no matter", {"region_z": 3.6}, Mode.NONE),
+    ("one region surely, of no matter", {"region_z": 3.6, "region_effect": 0.1}, Mode.NONE),
+    (
+        "one small region surely, whose labels moved far, though all others were luckier",
+        {"region_z": 3.6, "region_effect": 0.9, "loss_z": -0.5},
+        Mode.CONCEPT_SHIFT,
+    ),
     (
         "one region perhaps, with the loss up",
         {"region_z": 3.1, "concept_z": 1.8},

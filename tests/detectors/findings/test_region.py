@@ -66,6 +66,7 @@ def test_two_sides_of_one_column_give_the_likelihood_ratio_of_their_counts() -> 
     deviance = (ratio(20, 60) + ratio(5, 40)) * 50 / 51
     tail = 2 * 2 * norm.sf(np.sqrt(deviance))
     assert place.z == pytest.approx(norm.isf(tail / 2), rel=1e-9)
+    assert place.effect == pytest.approx(np.sqrt(deviance / 40), rel=1e-9)
     assert place.column == "side"
 
 
