@@ -2,16 +2,22 @@
 
 The rules, all in event time (`now` is the tick watermark, never the wall clock):
 
-- The alarms of a tick become one sighting with one mode, and a sighting one message at most.
-- A sighting joins the open incident of its mode. Failing that it joins, and renames, an open
-  incident whose time it overlaps: a better name for the same change is no second page. Only a
-  named mode renames; "undetermined" replaces no name but that of a benign drift which now pages.
-  Failing that it reopens an incident of its mode closed less than `reopen_within` ago, or one
-  closed after the alarms' onset. Only then does it open a new one.
+- An alarm of a stream that an open incident names, or of a slice of it, is of that incident:
+  evidence starts anew after every alarm, so its onset says nothing of a new change. A tick's other
+  alarms are taken together. They join an open incident that began at most `same_change` before
+  them: of their mode, or one whose time they overlap. Failing that they reopen an incident of their
+  mode closed less than `reopen_within` ago, or one closed after their onset. Only then do they open
+  a new one.
+- The alarms of a tick that are of one incident are one sighting with one mode, and a sighting is
+  one message at most.
+- A sighting renames its incident where it is of the same change, so begins at most `same_change`
+  after it, or raises its tier: a better name is no second page. What begins later is told beside
+  the name, once a mode. Only a named mode renames; "undetermined" replaces no name but that of a
+  benign drift which now pages.
 - An open incident speaks again when its tier or severity rises, when it takes a name that was not
-  told before, and, unless somebody has acknowledged it, when evidence has grown `worse_factor`
-  fold (at most every `worse_wait`) or alarms still come `reminder` after the last message
-  (`ticket_reminder` for a ticket).
+  told before or another is told beside it, and, unless somebody has acknowledged it, when evidence
+  has grown `worse_factor` fold (at most every `worse_wait`) or alarms still come `reminder` after
+  the last message (`ticket_reminder` for a ticket).
 - The log tier never speaks. Benign drift files a ticket at most: it is movement without harm.
 - A retraining request needs a page, a confident diagnosis and sound data; one is open at most per
   deployment and kind of action, and the next waits for `cooldown`.
@@ -42,6 +48,7 @@ from alerts.settings import AlertSettings
 from detectors.records import Action, Deployment, Diagnosis, Finding, Mode, Tier
 
 KEPT_STREAMS = 50
+SEEN_BY_DAY = "~slow"
 
 _TIER_RANK = {Tier.LOG: 0, Tier.TICKET: 1, Tier.PAGE: 2}
 _MINOR = frozenset({Mode.BENIGN, Mode.COVARIATE_SHIFT, Mode.UNDETERMINED})
@@ -72,24 +79,48 @@ def decide(
     if not telling:
         words = "no alarms" if not findings else f"{len(findings)} findings, all of the log tier"
         return Decision(reasons=(Reason("nothing to tell", words),))
-    sighting = _sighting(deployment, telling, diagnosis)
     ours = [i for i in open_incidents if i.deployment == deployment and i.is_open]
     theirs = [i for i in closed_incidents if i.deployment == deployment and not i.is_open]
-    if (joined := _open_for(sighting, ours, settings)) is not None:
-        decision = _join(joined, sighting, now, settings)
-    elif (again := _closed_for(sighting, theirs, now, settings)) is not None:
-        decision = _reopen(again, sighting, now, settings)
-    else:
-        decision = _open(sighting, now, settings)
-    (incident,) = decision.incidents
-    others = [i for i in ours if i.id != incident.id]
-    asked = ask(incident, others, requests, now=now, settings=settings, rows=rows)
-    return Decision(
-        decision.incidents,
-        decision.messages + asked.messages,
-        asked.retraining,
-        decision.reasons + asked.reasons,
-    )
+    told = Decision()
+    for joined, mine in _shared_out(deployment, telling, diagnosis, ours, settings):
+        sighting = _sighting(deployment, mine, diagnosis)
+        if joined is not None:
+            decision = _join(joined, sighting, now, settings)
+        elif (again := _closed_for(sighting, theirs, now, settings)) is not None:
+            decision = _reopen(again, sighting, now, settings)
+        else:
+            decision = _open(sighting, now, settings)
+        (incident,) = decision.incidents
+        ours = [i for i in ours if i.id != incident.id]
+        known = (*requests, *told.retraining)
+        asked = ask(incident, ours, known, now=now, settings=settings, rows=rows)
+        ours.append(incident)
+        told = Decision(
+            told.incidents + decision.incidents,
+            told.messages + decision.messages + asked.messages,
+            told.retraining + asked.retraining,
+            told.reasons + decision.reasons + asked.reasons,
+        )
+    return told
+
+
+def _shared_out(
+    deployment: Deployment,
+    findings: Sequence[Finding],
+    diagnosis: Diagnosis | None,
+    incidents: Sequence[Incident],
+    settings: AlertSettings,
+) -> list[tuple[Incident | None, list[Finding]]]:
+    """Findings by the open incident they are of, those that no incident names first."""
+    naming = [_weightiest(i for i in incidents if _names(i, f.stream)) for f in findings]
+    new = [f for f, incident in zip(findings, naming, strict=True) if incident is None]
+    joined = _open_for(_sighting(deployment, new, diagnosis), incidents, settings) if new else None
+    homes = [joined if incident is None else incident for incident in naming]
+    order = [joined, *homes] if new else homes
+    return [
+        (home, [f for f, at in zip(findings, homes, strict=True) if at is home])
+        for home in {None if home is None else home.id: home for home in order}.values()
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +143,19 @@ class _Sighting:
     alarms: int
     peak: float
 
-    def headline(self, *, mode: Mode, onset: datetime, was: Mode | None = None) -> str:
+    def headline(
+        self,
+        *,
+        mode: Mode,
+        onset: datetime,
+        was: Mode | None = None,
+        beside: Mode | None = None,
+    ) -> str:
         what = mode.value
         if mode is self.mode:
             what = wording.candidates(mode, self.runner_up, self.confidence)
+        if beside is not None:
+            what = f"{beside.value} and, later, {what}"
         return wording.opened(self.deployment, what, onset, self.seen, self.action, was=was)
 
 
@@ -163,19 +203,32 @@ def _severity(mode: Mode, tier: Tier, findings: Iterable[Finding]) -> Severity:
     return Severity.CRITICAL if overwhelming else Severity.HIGH
 
 
+def _names(incident: Incident, stream: str) -> bool:
+    """Whether a stream is one of an incident's, a slice of one, or one that is seen by the day."""
+    plain = stream.removesuffix(SEEN_BY_DAY)
+    known = (one.removesuffix(SEEN_BY_DAY) for one in incident.streams)
+    return any(plain == one or plain.startswith(f"{one}@") for one in known)
+
+
 def _open_for(
     sighting: _Sighting, incidents: Sequence[Incident], settings: AlertSettings
 ) -> Incident | None:
-    """The open incident a sighting belongs to: of its mode, else one whose time it overlaps."""
-    same = [i for i in incidents if i.mode is sighting.mode]
-    overlapping = [
-        i
-        for i in incidents
-        if sighting.onset <= i.updated_at + settings.overlap
-        and i.onset <= sighting.seen_at + settings.overlap
-    ]
-    candidates = same or overlapping
-    return max(candidates, key=lambda i: (_TIER_RANK[i.tier], i.updated_at, i.id), default=None)
+    """The open incident that alarms of other streams belong to: of their mode, else of their time.
+
+    None where all began long before: what is wrong now is something else, whatever is still wrong.
+    """
+    recent = [i for i in incidents if _same_change(i, sighting, settings)]
+    same = (i for i in recent if i.mode is sighting.mode)
+    overlapping = (i for i in recent if sighting.onset <= i.updated_at + settings.overlap)
+    return _weightiest(same) or _weightiest(overlapping)
+
+
+def _same_change(incident: Incident, sighting: _Sighting, settings: AlertSettings) -> bool:
+    return sighting.onset <= incident.onset + settings.same_change
+
+
+def _weightiest(incidents: Iterable[Incident]) -> Incident | None:
+    return max(incidents, key=lambda i: (_TIER_RANK[i.tier], i.updated_at, i.id), default=None)
 
 
 def _closed_for(
@@ -219,8 +272,12 @@ def _open(sighting: _Sighting, now: datetime, settings: AlertSettings) -> Decisi
 def _join(
     incident: Incident, sighting: _Sighting, now: datetime, settings: AlertSettings
 ) -> Decision:
-    merged = _merge(incident, sighting)
-    news = _news(incident, merged, now, settings)
+    merged = _merge(incident, sighting, settings)
+    beside = _beside(merged, sighting)
+    if beside:
+        kept = merged.evidence[: EVIDENCE - 1]
+        merged = replace(merged, evidence=(*kept, *beside), told=(*merged.told, sighting.mode))
+    news = _news(incident, merged, now, settings, beside=beside)
     if news:
         code = news[0][0]
         if code == "escalated":
@@ -229,7 +286,16 @@ def _join(
                 merged, state=IncidentState.OPEN, acknowledged_at=None, acknowledged_by=""
             )
         words = "; ".join(sentence for _, sentence in news)
-        return _tell(merged, MessageType.UPDATED, code, words, now, settings)
+        headline = sighting.headline(mode=sighting.mode, onset=sighting.onset, beside=merged.mode)
+        return _tell(
+            merged,
+            MessageType.UPDATED,
+            code,
+            words,
+            now,
+            settings,
+            headline=headline if beside else "",
+        )
     if merged.mode is not incident.mode:
         words = f"was {incident.mode.value}, now {merged.mode.value}"
         merged = record(merged, Change(now, "renamed", words=words))
@@ -238,8 +304,23 @@ def _join(
     return Decision((merged,), reasons=(Reason("joined quietly", words, incident.id),))
 
 
+def _beside(incident: Incident, sighting: _Sighting) -> tuple[str, ...]:
+    """What alarms that began long after an incident look like besides its name, once a mode."""
+    known = {Mode.UNDETERMINED, Mode.BENIGN, incident.mode, *incident.told}
+    if sighting.mode in known:
+        return ()
+    named = wording.candidates(sighting.mode, sighting.runner_up, sighting.confidence)
+    seen = sighting.evidence[0] if sighting.evidence else sighting.seen
+    return (f"since {wording.moment(sighting.onset)} also {named}: {seen}",)
+
+
 def _news(
-    before: Incident, after: Incident, now: datetime, settings: AlertSettings
+    before: Incident,
+    after: Incident,
+    now: datetime,
+    settings: AlertSettings,
+    *,
+    beside: tuple[str, ...] = (),
 ) -> list[tuple[str, str]]:
     """What is worth another message, as (code, words), the weightiest first."""
     news: list[tuple[str, str]] = []
@@ -250,6 +331,7 @@ def _news(
         news.append(("worse", words))
     if after.mode not in before.told:
         news.append(("renamed", f"was {before.mode.value}, now {after.mode.value}"))
+    news += [("also", sentence) for sentence in beside]
     if news or before.state is IncidentState.ACKNOWLEDGED:
         return news
     since_told = now - (before.notified_at or before.opened_at)
@@ -268,7 +350,7 @@ def _reopen(
     incident: Incident, sighting: _Sighting, now: datetime, settings: AlertSettings
 ) -> Decision:
     back = replace(
-        _merge(incident, sighting),
+        _merge(incident, sighting, settings),
         state=IncidentState.OPEN,
         tier=sighting.tier,
         severity=sighting.severity,
@@ -282,13 +364,15 @@ def _reopen(
     return _tell(back, MessageType.OPENED, "reopened", words, now, settings)
 
 
-def _merge(incident: Incident, sighting: _Sighting) -> Incident:
+def _merge(incident: Incident, sighting: _Sighting, settings: AlertSettings) -> Incident:
     """The incident with a sighting's facts in it; nobody is told yet."""
     contradicted = incident.mode is Mode.BENIGN and sighting.tier is Tier.PAGE
     named = sighting.mode is not Mode.UNDETERMINED or contradicted
-    rename = sighting.mode is not incident.mode and named
-    mode = sighting.mode if rename else incident.mode
     heavier = _TIER_RANK[sighting.tier] - _TIER_RANK[incident.tier]
+    nameless = incident.mode is Mode.UNDETERMINED
+    better = nameless or heavier > 0 or _same_change(incident, sighting, settings)
+    rename = sighting.mode is not incident.mode and named and better
+    mode = sighting.mode if rename else incident.mode
     earlier = min(incident.onset, sighting.onset)
     onset = sighting.onset if heavier > 0 else earlier if heavier == 0 else incident.onset
     was = incident.mode if rename else None
@@ -326,6 +410,8 @@ def _tell(
     words: str,
     now: datetime,
     settings: AlertSettings,
+    *,
+    headline: str = "",
 ) -> Decision:
     """Write the message of a transition, and a mapping review the first time that is the remedy."""
     first_told = incident.mode not in incident.told
@@ -335,7 +421,7 @@ def _tell(
         notified_at=now,
         notified_peak=incident.peak,
     )
-    incident, message = add_message(incident, kind, now, settings)
+    incident, message = add_message(incident, kind, now, settings, headline=headline)
     messages = [message]
     if first_told and incident.mode is Mode.SCHEMA_MISMATCH:
         incident, review = add_message(

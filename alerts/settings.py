@@ -53,13 +53,15 @@ class AlertSettings:
     """The defaults are for ticks of an hour to a day.
 
     `overlap` is how far apart two runs of alarms may lie and still be one change; onsets are
-    estimates. `worse_factor` is in evidence, which grows exponentially under a change, so tenfold
-    is a few ticks of a large one. A page is said again after `reminder`, a ticket after
-    `ticket_reminder`. `min_confidence` guards automatic retraining only. `public_url`
-    is where links point; empty makes them relative.
+    estimates. What begins more than `same_change` after an incident in other streams is another
+    change, however long the first stays open. `worse_factor` is in evidence, which grows
+    exponentially under a change, so tenfold is a few ticks of a large one. A page is said again
+    after `reminder`, a ticket after `ticket_reminder`. `min_confidence` guards automatic
+    retraining only. `public_url` is where links point; empty makes them relative.
     """
 
     overlap: timedelta = timedelta(days=1)
+    same_change: timedelta = timedelta(days=14)
     reminder: timedelta = timedelta(days=1)
     ticket_reminder: timedelta = timedelta(days=7)
     worse_factor: float = 10.0

@@ -481,11 +481,12 @@ def _schedule_follow_up(
     for incident in decision.incidents:
         unsure = incident.mode is Mode.UNDETERMINED or incident.tier is Tier.PAGE
         if incident.is_open and unsure:
-            joined = [f for f in findings if f.stream not in known.get(incident.id, set())]
+            mine = [f for f in findings if f.stream in incident.streams] or findings
+            joined = [f for f in mine if f.stream not in known.get(incident.id, set())]
             anew = incident.mode is Mode.UNDETERMINED and bool(joined)
-            telling = where_to_look(joined if anew else findings)
+            telling = where_to_look(joined if anew else mine)
             began_us = min(to_us(finding.onset) for finding in telling)
-            paged = any(finding.tier is Tier.PAGE for finding in findings)
+            paged = any(finding.tier is Tier.PAGE for finding in mine)
             if anew or incident.id not in progress.follow_up_us:
                 progress.follow_up_us[incident.id] = now_us + FOLLOW_UP_US[0]
                 progress.watched_us[incident.id] = now_us
@@ -513,8 +514,8 @@ def _follow_up(
             progress.follow_up_us[incident.id] = later[0]
         else:
             del progress.follow_up_us[incident.id]
-        again = _restated(incident, now_us)
         began_us = progress.sighted_us.get(incident.id, to_us(incident.onset))
+        again = _restated(incident, began_us, now_us)
         current = current_rows(watch, rows, incident.streams, began_us, now_us)
         reference = reference_rows(watch, progress, rows, now_us)
         diagnosis = _diagnose(
@@ -545,12 +546,15 @@ def _is_certain(incident: Incident) -> bool:
     return any(stream.startswith(CERTAIN) for stream in incident.streams)
 
 
-def _restated(incident: Incident, now_us: int) -> Finding:
-    """An open incident's first stream, said again so that a better diagnosis can join it."""
+def _restated(incident: Incident, began_us: int, now_us: int) -> Finding:
+    """An open incident's first stream, said again so that a better diagnosis can join it.
+
+    What alarms now say began long after the incident is told beside its name, not instead of it.
+    """
     return Finding(
         kind="follow-up",
         ts=to_datetime(now_us),
-        onset=incident.onset,
+        onset=max(incident.onset, to_datetime(began_us)),
         stream=incident.streams[0] if incident.streams else "",
         tier=incident.tier,
         evidence=incident.peak,

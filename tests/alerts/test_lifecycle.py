@@ -34,12 +34,15 @@ class Second:
     first: Diagnosis = QUIET
     acknowledged: bool = False
     onset_hours: float | None = None
+    stream: str = "loss.mean"
     incidents: int = 1
 
 
 UPDATED = ("incident.updated",)
 OPENED = ("incident.opened",)
 SEMANTICS = replace(QUIET, mode=Mode.LABEL_SEMANTICS)
+
+DAYS_15 = 15 * 24
 
 TABLE = [
     Second("the next tick joins without a word", 1, "joined quietly"),
@@ -97,17 +100,77 @@ TABLE = [
         UPDATED,
         found=SEMANTICS,
         onset_hours=23,
+        stream="prediction.mean",
     ),
     Second(
-        "a later onset with another name is another incident",
+        "a later onset with another name in another stream is another incident",
         200,
         "opened",
         OPENED,
         found=SEMANTICS,
         onset_hours=25,
+        stream="prediction.mean",
         incidents=2,
     ),
-    Second("a later onset with the same name is not", 200, "reminder", UPDATED, onset_hours=25),
+    Second(
+        "in the same stream evidence has only started anew: the name is better",
+        200,
+        "renamed",
+        UPDATED,
+        found=SEMANTICS,
+        onset_hours=25,
+    ),
+    Second(
+        "a later onset with the same name is the same incident",
+        200,
+        "reminder",
+        UPDATED,
+        onset_hours=25,
+        stream="prediction.mean",
+    ),
+    Second(
+        "but not one that begins more than two weeks after it, in another stream",
+        DAYS_15,
+        "opened",
+        OPENED,
+        onset_hours=14 * 24,
+        stream="prediction.mean",
+        incidents=2,
+    ),
+    Second(
+        "one that began within them is, however late it is seen",
+        DAYS_15,
+        "reminder",
+        UPDATED,
+        onset_hours=14 * 24 - 2,
+        stream="prediction.mean",
+    ),
+    Second(
+        "what the same stream says by then is told beside the name",
+        DAYS_15,
+        "also",
+        UPDATED,
+        found=SEMANTICS,
+        onset_hours=14 * 24,
+    ),
+    Second(
+        "though acknowledged",
+        DAYS_15,
+        "also",
+        UPDATED,
+        found=SEMANTICS,
+        onset_hours=14 * 24,
+        acknowledged=True,
+    ),
+    Second(
+        "but a page is named for what pages",
+        DAYS_15,
+        "escalated",
+        UPDATED,
+        found=SEMANTICS,
+        first_tier=Tier.TICKET,
+        onset_hours=14 * 24,
+    ),
     Second(
         "a mapping to verify is its own message",
         1,
@@ -127,7 +190,12 @@ def test_a_second_sighting(case: Second) -> None:
 
     onset = at(case.hours - 2 if case.onset_hours is None else case.onset_hours)
     decision = story.see(
-        case.hours, case.found, tier=case.tier, evidence=case.evidence, onset=onset
+        case.hours,
+        case.found,
+        tier=case.tier,
+        evidence=case.evidence,
+        onset=onset,
+        stream=case.stream,
     )
 
     assert codes(decision) == [case.code]
@@ -266,25 +334,112 @@ def test_one_tick_of_a_page_and_tickets_begins_where_the_page_does() -> None:
     assert story.only.onset == at(-4)
 
 
+OLD = replace(QUIET, mode=Mode.SCHEMA_MISMATCH)
+
+
+def test_a_name_that_came_long_before_stays_and_what_came_later_stands_beside_it() -> None:
+    story = Story()
+    story.see(0, OLD)
+    first = story.only
+    decision = story.see(DAYS_15, SEMANTICS)
+    assert story.only.mode is Mode.SCHEMA_MISMATCH
+    assert (story.only.onset, story.only.action) == (first.onset, first.action)
+    since = "since 27 Nov 04:00 also conflicting label semantics"
+    assert since in story.only.evidence[-1]
+    assert story.only.evidence[: len(first.evidence)] == first.evidence
+    (told,) = decision.messages
+    headline = str(told.body["data"]["headline"])
+    assert "schema mismatch and, later, conflicting label semantics since 27 Nov" in headline
+    for later in range(1, 5):
+        again = story.see(DAYS_15 + later, SEMANTICS)
+        assert not again.messages, "it is said once"
+
+
+def test_an_incident_without_a_name_takes_the_first_it_gets_however_late() -> None:
+    story = Story()
+    story.see(0)
+    assert codes(story.see(10 * DAYS_15, QUIET)) == ["renamed"]
+    assert story.only.mode is Mode.CONCEPT_SHIFT
+
+
+def test_the_alarms_of_one_tick_go_to_the_incidents_that_they_are_of() -> None:
+    """One stream has been ill for months; another breaks on a day on which the first is said again.
+
+    The message is about what is new; the old incident gets its alarm and no other name.
+    """
+    story = Story()
+    story.see(0, replace(TICKET, mode=Mode.BENIGN), tier=Tier.TICKET, stream="column.mean:age")
+    old = story.only.id
+    hours = 80 * 24
+    both = [
+        finding(hours, stream="column.mean:age", tier=Tier.TICKET, onset=at(hours - 30)),
+        finding(hours, stream="column.mean:spend", tier=Tier.TICKET, onset=at(hours - 6)),
+    ]
+    decision = story.see(hours, OLD, findings=both)
+    new = next(i for i in story.incidents.values() if i.id != old)
+    assert (new.mode, new.streams) == (Mode.SCHEMA_MISMATCH, ("column.mean:spend",))
+    assert new.onset == at(hours - 6)
+    assert story.incidents[old].mode is Mode.BENIGN
+    assert story.incidents[old].streams == ("column.mean:age",)
+    assert story.incidents[old].alarms == 2
+    assert codes(decision)[0] == "opened"
+
+
+def test_of_one_tick_what_is_new_and_what_is_known_of_one_change_is_one_message() -> None:
+    story = Story()
+    story.see(0, TICKET, tier=Tier.TICKET, stream="column.mean:age")
+    both = [
+        finding(24, stream="column.mean:age", tier=Tier.TICKET, onset=at(20)),
+        finding(24, stream="loss.mean", onset=at(20)),
+    ]
+    decision = story.see(24, SEMANTICS, findings=both)
+    assert codes(decision) == ["escalated"]
+    assert story.only.alarms == 3
+
+
+@pytest.mark.parametrize(
+    ("named", "stream", "incidents"),
+    [
+        ("loss.mean", "loss.mean@plan=pro", 1),
+        ("loss.mean", "loss.mean~slow", 1),
+        ("loss.mean~slow", "loss.mean", 1),
+        ("loss.mean~slow", "loss.mean@plan=pro", 1),
+        ("loss.mean@plan=pro", "loss.mean@plan=free", 2),
+        ("loss.mean@plan=pro", "loss.mean", 2),  # what ails one slice is not all that may ail
+        ("column.mean:age", "column.mean:age_2", 2),
+        ("loss.mean", "loss.mean~peers", 2),  # that all domains move says nothing of this one
+    ],
+)
+def test_slices_of_a_stream_that_is_ill_as_a_whole_are_of_its_incident(
+    named: str, stream: str, incidents: int
+) -> None:
+    story = Story()
+    story.see(0, QUIET, stream=named)
+    story.see(DAYS_15, QUIET, stream=stream)
+    assert len(story.incidents) == incidents
+
+
 ticks = st.lists(
     st.tuples(
-        st.floats(0.1, 60.0),
+        st.floats(0.1, 200.0),
         st.sampled_from([None, QUIET, SEMANTICS, TICKET, diagnosis(), diagnosis(Mode.BENIGN)]),
         st.sampled_from(list(Tier)),
         st.floats(1.0, 1e6),
         st.floats(0.0, 100.0),
+        st.sampled_from(["loss.mean", "prediction.mean", "column.mean:age"]),
         st.booleans(),
     ),
     max_size=25,
 )
 
 
-def run(history: list[tuple[float, Diagnosis | None, Tier, float, float, bool]]) -> Story:
+def run(history: list[tuple[float, Diagnosis | None, Tier, float, float, str, bool]]) -> Story:
     story = Story()
     hours = 0.0
-    for step, found, tier, evidence, lag, recovered in history:
+    for step, found, tier, evidence, lag, stream, recovered in history:
         hours += step
-        story.see(hours, found, tier=tier, evidence=evidence, onset=at(hours - lag))
+        onset = at(hours - lag)
+        story.see(hours, found, tier=tier, evidence=evidence, onset=onset, stream=stream)
         if recovered:
             hours += 80.0
             for incident in list(story.incidents.values()):
@@ -299,7 +454,7 @@ def run(history: list[tuple[float, Diagnosis | None, Tier, float, float, bool]])
 @settings(max_examples=60, deadline=None)
 @given(ticks)
 def test_any_history_keeps_the_promises(
-    history: list[tuple[float, Diagnosis | None, Tier, float, float, bool]],
+    history: list[tuple[float, Diagnosis | None, Tier, float, float, str, bool]],
 ) -> None:
     """Ids are never used twice, replay makes the same ones, transitions alternate."""
     story = run(history)
@@ -318,13 +473,14 @@ def test_any_history_keeps_the_promises(
         numbered = [m for m in story.messages if m.incident_id == incident.id]
         assert incident.sequence == sum(m.type not in requests for m in numbered)
     opened = [i for i in story.incidents.values() if i.is_open]
-    assert len({i.mode for i in opened}) == len(opened)
+    named = [stream for i in opened for stream in i.streams]
+    assert len(set(named)) == len(named), "a stream is of one open incident"
 
 
 @settings(max_examples=60, deadline=None)
 @given(ticks)
 def test_a_storm_costs_a_bounded_number_of_messages(
-    history: list[tuple[float, Diagnosis | None, Tier, float, float, bool]],
+    history: list[tuple[float, Diagnosis | None, Tier, float, float, str, bool]],
 ) -> None:
     """Beyond transitions and first names, an incident speaks at most every six hours."""
     story = run(history)
@@ -334,7 +490,7 @@ def test_a_storm_costs_a_bounded_number_of_messages(
             for m in story.messages
             if m.incident_id == incident.id and m.type is MessageType.UPDATED
         ]
-        loud = [c for c in incident.history if c.what in {"renamed", "escalated", "worse"}]
+        loud = [c for c in incident.history if c.what in {"renamed", "also", "escalated", "worse"}]
         hours = (incident.updated_at - incident.opened_at) / timedelta(hours=6)
         assert len(told) <= len(loud) + hours + 1
 

@@ -59,7 +59,7 @@ def test_it_is_held_with_a_reason(mode: Mode, confidence: float, tier: Tier, why
 def test_a_pipeline_fault_of_the_same_domain_holds_every_retraining() -> None:
     story = Story()
     story.see(0, diagnosis(Mode.PIPELINE_FAULT))
-    decision = story.see(200, diagnosis(), onset=at(199))
+    decision = story.see(200, diagnosis(), onset=at(199), stream="prediction.mean")
     assert len(story.incidents) == 2
     assert codes(decision) == ["opened", "retraining held"]
 

@@ -227,8 +227,8 @@ def test_without_a_silence_the_ticket_arrives_in_the_morning_and_a_page_at_once(
 def test_a_fault_hushes_its_echo_which_is_told_when_the_fault_is_mended(desk: Desk) -> None:
     fault = desk.see(0, Mode.PIPELINE_FAULT)
     assert len(desk.sent()) == 1
-    # Four days later, with alarms that begin then: an incident of its own.
-    echo = desk.see(96)
+    # Four days later, with alarms of other streams that begin then: an incident of its own.
+    echo = desk.see(96, stream="prediction.mean")
     assert echo.id != fault.id
     assert desk.sent() == []
     with desk.database.read() as session:
