@@ -43,7 +43,7 @@ _TABLE = {
     Mode.PIPELINE_FAULT: _Row(
         PIPELINE,
         "now",
-        f"volume, duplicates and label delay return to their reference within 1 day of the fix, "
+        f"volume and label delay return to their reference within 1 day of the fix, "
         f"and the columns with them; {WRONG}. Retraining waits until then",
     ),
     Mode.FEATURE_ABSENT: _Row(

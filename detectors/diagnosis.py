@@ -31,7 +31,6 @@ from detectors.transfer.ladder import recovery_ladder
 from detectors.volume import VOLUME
 
 VOLUME_RATIO = 3.0
-DUPLICATE_SHARE = 0.02
 DELAY_RATIO = 3.0
 
 
@@ -40,19 +39,17 @@ class DiagnosisContext:
     """What is known besides the rows of the two windows.
 
     `findings` are those that fired. `volume_ratio` is rows per hour, current over reference;
-    `duplicate_share` the share of repeated ids; `label_delay_ratio` the median label delay,
-    current over reference. `forgotten` says what the version served no longer knows of the source,
-    `incompatible` why heads no longer fit its embedding, `stale` why its embeddings are old ones
-    ("": looked for in the rows), `repair` which repair would be enough
-    where transfer hurts ("": the recovery ladder is climbed on the current rows). `design_effect`
-    widens every standard error of dependent rows.
+    `label_delay_ratio` the median label delay, current over reference. `forgotten` says what the
+    version served no longer knows of the source, `incompatible` why heads no longer fit its
+    embedding, `stale` why its embeddings are old ones ("": looked for in the rows), `repair` which
+    repair would be enough where transfer hurts ("": the recovery ladder is climbed on the current
+    rows). `design_effect` widens every standard error of dependent rows.
     """
 
     findings: tuple[Finding, ...] = ()
     transfer: TransferVerdict | None = None
     many_columns_one_tick: bool = False
     volume_ratio: float | None = None
-    duplicate_share: float | None = None
     label_delay_ratio: float | None = None
     version_changed: bool = False
     forgotten: str = ""
@@ -157,8 +154,6 @@ def pipeline_anomalies(context: DiagnosisContext) -> tuple[str, ...]:
         1 / VOLUME_RATIO <= context.volume_ratio <= VOLUME_RATIO
     ):
         said.append(f"{context.volume_ratio:.2g} times the usual volume")
-    if context.duplicate_share is not None and context.duplicate_share > DUPLICATE_SHARE:
-        said.append(f"{context.duplicate_share:.1%} of events were sent again")
     if context.label_delay_ratio is not None and not (
         1 / DELAY_RATIO <= context.label_delay_ratio <= DELAY_RATIO
     ):

@@ -199,7 +199,6 @@ def test_a_cause_beats_negative_transfer_but_harm_stays_the_first_sentence() -> 
     [
         (DiagnosisContext(many_columns_one_tick=True), "many columns"),
         (DiagnosisContext(volume_ratio=0.1), "0.1 times the usual volume"),
-        (DiagnosisContext(duplicate_share=0.3), "30.0% of events were sent again"),
         (DiagnosisContext(label_delay_ratio=9.0), "9 times as long"),
     ],
 )
@@ -214,7 +213,7 @@ def test_a_fault_of_the_pipeline_itself_comes_first(context: DiagnosisContext, w
 
 
 def test_usual_volumes_are_no_anomaly() -> None:
-    usual = DiagnosisContext(volume_ratio=1.4, duplicate_share=0.001, label_delay_ratio=0.8)
+    usual = DiagnosisContext(volume_ratio=1.4, label_delay_ratio=0.8)
 
     assert named(world(150, 2), usual).mode is Mode.UNDETERMINED
 
