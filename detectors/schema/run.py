@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import numpy as np
 
-from detectors.records import Kind, Schema, Window
+from detectors.findings.cells import cell_pair, share_explained
+from detectors.records import ColumnSpec, Kind, Schema, Window
 from detectors.schema.absent import check_absent
 from detectors.schema.all_null import check_all_null
 from detectors.schema.cardinality import check_cardinality
@@ -32,15 +33,13 @@ def check_schema(
     reference: Window,
     current: Window,
     schema: Schema,
-    *,
-    importance: Mapping[str, float] | None = None,
 ) -> tuple[SchemaCheck, ...]:
     """What is wrong with the columns themselves, column by column; nothing found is ().
 
     Deterministic checks look at all rows, the others at up to 10,000 reference and 5,000 current
     rows. A column that is gone, empty or constant is not asked what else it might be.
-    `importance` (share of the reference's loss by permutation, per column) puts the findings of
-    columns that matter first.
+    Columns that the score depends on most come first, by the share of the reference score's
+    variance that lies between their cells, in whole percent.
     """
     if not reference.rows or not current.rows:
         return ()
@@ -74,10 +73,22 @@ def check_schema(
     found.extend(_by_profile([p for p in whole if p.kind is Kind.CATEGORICAL], before, now, schema))
     found = [check for check in found if not is_usual(check, reference, current)]
     order = {column.name: place for place, column in enumerate(schema.columns)}
-    weight = importance or {}
-    return tuple(
-        sorted(found, key=lambda check: (-weight.get(check.column, 0.0), order[check.column]))
-    )
+    broken = {check.column for check in found}
+    weight = {
+        column.name: _weight(before, column) if len(broken) > 1 else 0.0
+        for column in schema.columns
+        if column.name in broken
+    }
+    return tuple(sorted(found, key=lambda check: (-weight[check.column], order[check.column])))
+
+
+def _weight(reference: Window, column: ColumnSpec) -> float:
+    """How much of the score's variance a column tells apart; 0 where scores are not known."""
+    if reference.score is None:
+        return 0.0
+    known = np.isfinite(reference.score)
+    cells, _, _ = cell_pair(reference, reference, column)
+    return round(share_explained(reference.score[known], cells[known]), 2)
 
 
 def _by_profile(

@@ -232,12 +232,21 @@ def test_a_column_that_was_nearly_constant_may_be_constant_for_a_while() -> None
     assert [check.check for check in found_in(long, reference)] == ["constant"]
 
 
-def test_columns_that_matter_come_first() -> None:
+def test_columns_that_the_score_depends_on_come_first() -> None:
     broken = with_numbers(zero_filled(table(2, 3000), 0.2), "visits", np.full(3000, np.nan))
-    plain = [check.column for check in check_schema(REFERENCE, broken, SCHEMA)]
-    weighed = check_schema(REFERENCE, broken, SCHEMA, importance={"visits": 0.3, "price": 0.01})
-    assert plain == ["price", "visits", "visits"]
-    assert [check.column for check in weighed] == ["visits", "visits", "price"]
+
+    def order(reference: Window) -> list[str]:
+        return [check.column for check in check_schema(reference, broken, SCHEMA)]
+
+    noise = np.random.default_rng(3).normal(size=REFERENCE.rows)
+    by_visits = np.argsort(np.argsort(REFERENCE.numeric["visits"])) + noise
+    by_price = np.argsort(np.argsort(REFERENCE.numeric["price"])) + noise
+    assert order(replace(REFERENCE, score=None)) == ["price", "visits", "visits"]
+    assert order(replace(REFERENCE, score=noise)) == ["price", "visits", "visits"]
+    assert order(replace(REFERENCE, score=by_price)) == ["price", "visits", "visits"]
+    assert order(replace(REFERENCE, score=by_visits)) == ["visits", "visits", "price"]
+    half = np.where(np.arange(REFERENCE.rows) % 2, np.nan, by_visits)
+    assert order(replace(REFERENCE, score=half)) == ["visits", "visits", "price"]
 
 
 def test_empty_windows_and_columns_without_a_value_find_nothing_and_do_not_fail() -> None:
