@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from alerts.plain import name, plain
 from alerts.records import Incident, IncidentKind, MessageType, RetrainingRequest
-from alerts.runbooks import runbook_link
+from alerts.runbooks import page_of, runbook_link
 from detectors.records import Action, Deployment
 
 BODY_BYTES = 20_000
@@ -181,7 +181,7 @@ def _page(kind: MessageType, incident: Incident) -> str:
     """What the runbook page is about: the cause; where a person's eyes are asked for, that."""
     if kind is MessageType.MAPPING_REVIEW_REQUESTED:
         return kind.value
-    return SERVICE_PAGES.get(incident.kind, incident.what)
+    return SERVICE_PAGES.get(incident.kind) or page_of(incident.what, incident.streams)
 
 
 def _identity(cause_id: str, deployment: Deployment) -> dict[str, str]:

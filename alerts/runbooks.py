@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+
+from detectors.records import Mode
 
 PATH = "/runbooks"
+BY_STREAM = {"transfer.erosion": "benefit erosion"}
+"""Streams that no diagnosis explains: two windows do not show what goes away over months."""
+
+SAYS_LITTLE = frozenset({Mode.UNDETERMINED.value, Mode.BENIGN.value})
 
 
 def slug(name: str) -> str:
@@ -15,3 +22,11 @@ def slug(name: str) -> str:
 def runbook_link(name: str, public_url: str) -> str:
     """Where the page of a mode or message type is read."""
     return f"{public_url.rstrip('/')}{PATH}/{slug(name)}"
+
+
+def page_of(what: str, streams: Iterable[str]) -> str:
+    """What the page of an incident is about: its name, or its only stream where that tells more."""
+    only = set(streams)
+    if what in SAYS_LITTLE and len(only) == 1:
+        return BY_STREAM.get(only.pop(), what)
+    return what

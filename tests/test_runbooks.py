@@ -10,9 +10,10 @@ from alerts.mappings import next_versions, review_message
 from alerts.records import MessageType
 from alerts.runbooks import runbook_link, slug
 from detectors.actions import action_for
-from detectors.records import MappingEntry, MappingProposal, Mode
+from detectors.records import MappingEntry, MappingProposal, Mode, Tier
+from monitor.watching.erosion import STREAM as EROSION
 from monitor.web.runbooks import runbooks
-from tests.alerts.build import OO, START, Story, diagnosis
+from tests.alerts.build import MAPPING, OO, START, Story, diagnosis, finding
 from tests.sources import ROOT
 
 FOLDER = ROOT / "docs" / "runbooks"
@@ -80,6 +81,26 @@ def test_messages_link_to_the_page_of_their_cause() -> None:
         MessageType.OPENED: "/runbooks/schema-mismatch",
         MessageType.MAPPING_REVIEW_REQUESTED: "/runbooks/mapping-review-requested",
     }
+
+
+@pytest.mark.parametrize(
+    ("mode", "streams", "page"),
+    [
+        (Mode.UNDETERMINED, [EROSION], "benefit-erosion"),
+        (Mode.BENIGN, [EROSION], "benefit-erosion"),
+        (Mode.CONCEPT_SHIFT, [EROSION], "concept-shift"),
+        (Mode.UNDETERMINED, [EROSION, "loss.mean"], "undetermined"),
+        (Mode.UNDETERMINED, ["loss.mean"], "undetermined"),
+    ],
+)
+def test_a_benefit_that_goes_by_itself_has_a_page_of_its_own(
+    mode: Mode, streams: list[str], page: str
+) -> None:
+    story = Story()
+    found = [finding(stream=stream, tier=Tier.TICKET) for stream in streams]
+    (message,) = story.see(0, diagnosis(mode, action=MAPPING), findings=found).messages
+    assert message.body["data"]["links"]["runbook"] == f"/runbooks/{page}"
+    assert page in runbooks()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

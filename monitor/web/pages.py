@@ -13,7 +13,7 @@ from alerts.bodies import SERVICE_PAGES
 from alerts.feedback import Verdict
 from alerts.mappings import MappingStatus
 from alerts.records import IncidentState, RequestStatus
-from alerts.runbooks import runbook_link
+from alerts.runbooks import page_of, runbook_link
 from monitor.api.access import asking, needs
 from monitor.api.forms import domain_json, reference_json, request_json, silence_json
 from monitor.reports.forms import incident_json
@@ -191,6 +191,7 @@ def incident_page(context: ApiContext, incident_id: str) -> HTMLResponse:
 
     found = find_incident(context, incident_id)
     around = find_history(context, incident_id)["history"][len(found["history"]) :]
+    page = SERVICE_PAGES.get(found["kind"]) or page_of(found["mode"], found["streams"])
     return html_page(
         "incident.html",
         title=f"Incident {found['id']}",
@@ -198,7 +199,7 @@ def incident_page(context: ApiContext, incident_id: str) -> HTMLResponse:
         incident=found,
         around=around,
         verdicts=[choice.value for choice in Verdict],
-        runbook=runbook_link(SERVICE_PAGES.get(found["kind"], found["mode"]), ""),
+        runbook=runbook_link(page, ""),
     )
 
 
