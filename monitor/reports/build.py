@@ -32,6 +32,7 @@ from detectors.drift.embeddings import compare_embeddings
 from detectors.estimate.every import Estimates, every_estimate
 from detectors.estimate.realised import realised_performance
 from detectors.estimate.records import Blindness, Estimate
+from detectors.findings.ranking import SILENT
 from detectors.maturity.report import LabelMaturity, label_maturity
 from detectors.profile import Profile, fit_profile
 from detectors.records import (
@@ -302,6 +303,8 @@ def overall_state(answers: Answers) -> State:
     for state in (State.HARM, State.DRIFT, State.WATCH):
         if state in states:
             return state
+    if answers.diagnosis.mode not in SILENT:  # each looks well alone; together they have a cause
+        return State.WATCH
     told = [
         s for s in states[:2] + states[3:] if s not in {State.UNDETERMINED, State.NOT_MONITORED}
     ]
@@ -374,6 +377,8 @@ def _ills(answers: Answers) -> list[str]:
 def _quiet_words(answers: Answers) -> str:
     """What to say where nothing is ill: that it is well, or that it is not known."""
     overall = overall_state(answers)
+    if overall is State.WATCH:
+        return "nothing stands out alone"
     if overall is State.UNDETERMINED or _inputs_state(answers) is State.UNDETERMINED:
         return "nothing found, with too little data to rule it out"
     return "no problem found"
