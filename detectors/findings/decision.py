@@ -168,8 +168,13 @@ def evidence_of_prior(c: Contrasts) -> float:
 
     Above 0 speaks for a prior shift, below it for labels that moved by themselves; NaN: unmeasured.
     """
-    implied_z = math.copysign(c.implied_z, c.implied_z * c.rate_change)
+    implied_z = _along_rate(c, c.implied_z)
     return implied_z * size(implied_z) - c.implied_gap_z**2
+
+
+def _along_rate(c: Contrasts, value: float) -> float:
+    """A value of scores, positive where it goes the way that the label rate went."""
+    return math.copysign(value, value * c.rate_change)
 
 
 def _scores_and_rate(c: Contrasts) -> tuple[float, float, float]:
@@ -178,8 +183,8 @@ def _scores_and_rate(c: Contrasts) -> tuple[float, float, float]:
     Where few rows or blunt scores say little, both come close. Many rows tell apart rates that
     mean the same: a third of the way short is near.
     """
-    implied_z = math.copysign(c.implied_z, c.implied_z * c.rate_change)
-    implied = math.copysign(c.implied_change, c.implied_change * c.rate_change)
+    implied_z = _along_rate(c, c.implied_z)
+    implied = _along_rate(c, c.implied_change)
     rate, gap, e = size(c.rate_change), size(c.implied_gap_z), evidence_of_prior(c)
     near = either(at_most(gap, 2.5), at_most(size(rate - implied), 0.35 * rate))
     surely = both(near, either(above(implied_z, 3.0), above(e, 4.0)))

@@ -69,21 +69,20 @@ def find_region(
     """
     from scipy.stats import norm
 
+    lean = None
+    if schema.task is Task.BINARY and reference.score is not None and current.score is not None:
+        before, now = log_odds(reference.score), log_odds(current.score)
+        middle = before.mean()
+        lean = residual_ref * (before - middle), residual_cur * (now - middle)
     asked, best, effect, where = 0, 0.0, 0.0, ("", "")
     for column in schema.columns:
         cells, called = _asked(reference, current, column)
-        ways = [cells.apart(residual_ref, residual_cur, FEWEST_ROWS)]
         if schema.task is Task.BINARY and current.label is not None:
             ways = [cells.counted(residual_ref, current.label - residual_cur, current.label)]
-            if reference.score is not None and current.score is not None:
-                before, now = log_odds(reference.score), log_odds(current.score)
-                ways.append(
-                    cells.apart(
-                        residual_ref * (before - before.mean()),
-                        residual_cur * (now - before.mean()),
-                        FEWEST_LEANING,
-                    )
-                )
+        else:
+            ways = [cells.apart(residual_ref, residual_cur, FEWEST_ROWS)]
+        if lean is not None:
+            ways.append(cells.apart(*lean, FEWEST_LEANING))
         for z in ways:
             asked += int(np.isfinite(z).sum())
             if z.size and np.nanmax(z, initial=0.0) > best:
